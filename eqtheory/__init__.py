@@ -1,0 +1,79 @@
+"""Implicit models as executable theory.
+
+An implicit model computes the fixed point `y*(x) = G(y*(x), x)` of one operator. This package holds the operators that the
+proofs build, solvers that say how far their answer is from the truth, and the registry of theorems they rest on.
+
+Submodules load on first use, so that reading the registry or the command line's help does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eqtheory import bounds, constructions, errors, lipschitz, norms, operators, roundoff, solvers, targets, theorems
+    from eqtheory.bounds import Bound, Bracket, Evidence, LocalBound, Side, Verdict, VerdictKind
+    from eqtheory.errors import EqTheoryError
+    from eqtheory.operators import ImplicitOperator, Regularity, as_operator
+    from eqtheory.solvers import Anderson, KrasnoselskiiMann, Picard, Solution, Status, Stop, fixed_point
+    from eqtheory.theorems import bibtex, theorem
+
+__version__ = "0.1.0"
+
+_MODULES = ("bounds", "constructions", "errors", "lipschitz", "norms", "operators", "roundoff", "solvers", "targets", "theorems")
+_NAMES = {
+    "eqtheory.bounds": ("Bound", "Bracket", "Evidence", "LocalBound", "Side", "Verdict", "VerdictKind"),
+    "eqtheory.errors": ("EqTheoryError",),
+    "eqtheory.operators": ("ImplicitOperator", "Regularity", "as_operator"),
+    "eqtheory.solvers": ("Anderson", "KrasnoselskiiMann", "Picard", "Solution", "Status", "Stop", "fixed_point"),
+    "eqtheory.theorems": ("bibtex", "theorem"),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "Anderson",
+    "Bound",
+    "Bracket",
+    "EqTheoryError",
+    "Evidence",
+    "ImplicitOperator",
+    "KrasnoselskiiMann",
+    "LocalBound",
+    "Picard",
+    "Regularity",
+    "Side",
+    "Solution",
+    "Status",
+    "Stop",
+    "Verdict",
+    "VerdictKind",
+    "__version__",
+    "as_operator",
+    "bibtex",
+    "bounds",
+    "constructions",
+    "errors",
+    "fixed_point",
+    "lipschitz",
+    "norms",
+    "operators",
+    "roundoff",
+    "solvers",
+    "targets",
+    "theorem",
+    "theorems",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"eqtheory.{name}")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    message = f"module 'eqtheory' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,285 @@
+"""The one place where norms and distances are computed.
+
+A batch of states has shape `(batch, ...)`; everything after the first axis is one vector (or matrix) of the state space.
+Each norm works on tensors, and the polyhedral ones also on rationals, where no rounding happens at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import final
+
+import torch
+from torch import Tensor
+
+from eqtheory.errors import InputError, ShapeError
+
+__all__ = ["BlockSum", "Euclidean", "Metric", "Norm", "Spectral", "Sum", "Sup", "same_shape"]
+
+
+def same_shape(name: str, a: Tensor, b: Tensor) -> None:
+    """Refuse to broadcast silently.
+
+    Args:
+        name: what the two tensors are, for the message.
+        a: first tensor.
+        b: second tensor.
+
+    Raises:
+        ShapeError: the shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ShapeError(name, f"{tuple(a.shape)} and {tuple(b.shape)}", "equal shapes", "expand one of them explicitly")
+
+
+class Metric(ABC):
+    """A distance between inputs, sample by sample.
+
+    Laws: zero on equal inputs, symmetric, triangle inequality.
+    """
+
+    name: str
+
+    @abstractmethod
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distance between corresponding samples.
+
+        Args:
+            a: inputs, shape `(batch, ...)`.
+            b: inputs of the same shape.
+
+        Returns:
+            Tensor of shape `(batch,)`.
+        """
+
+
+class Norm(Metric):
+    """A norm on everything after the batch axis.
+
+    Laws: definite, absolutely homogeneous, subadditive; a sample's norm does not depend on its batch mates.
+    """
+
+    @abstractmethod
+    def __call__(self, v: Tensor) -> Tensor:
+        """Norm of each sample.
+
+        Args:
+            v: shape `(batch, ...)`; shape `(batch,)` means scalars.
+
+        Returns:
+            Tensor of shape `(batch,)`.
+        """
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Norm of the difference of corresponding samples.
+
+        Args:
+            a: shape `(batch, ...)`.
+            b: the same shape; broadcasting is refused.
+
+        Returns:
+            Tensor of shape `(batch,)`.
+        """
+        same_shape("a, b", a, b)
+        return self(a - b)
+
+    def exact(self, v: Sequence[Fraction]) -> Fraction:
+        """Norm of one rational vector without rounding.
+
+        Args:
+            v: the entries.
+
+        Returns:
+            The norm as a rational.
+
+        Raises:
+            InputError: this norm leaves the rationals.
+        """
+        if len(v) == 1:
+            return abs(v[0])
+        raise InputError("norm", self.name, "a norm that is rational on rational vectors", "use Sup() or Sum()")
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """All distances between two sets of vectors.
+
+        Args:
+            a: shape `(n, ...)`.
+            b: shape `(m, ...)`, the same trailing shape.
+
+        Returns:
+            Tensor of shape `(n, m)`. Memory is `n * m` times the length of one vector.
+        """
+        same_shape("a[0], b[0]", a[:1].squeeze(0), b[:1].squeeze(0))
+        gap = a.unsqueeze(1) - b.unsqueeze(0)
+        return self(gap.flatten(0, 1)).reshape(a.shape[0], b.shape[0])
+
+
+def _rows(v: Tensor) -> Tensor:
+    if v.ndim == 0:
+        raise ShapeError("v", "a tensor without axes", "a batch axis first", "use v.unsqueeze(0)")
+    return v.reshape(v.shape[0], -1) if v.numel() else v.new_zeros(v.shape[0], 1)
+
+
+def _cdist(a: Tensor, b: Tensor, p: float) -> Tensor:
+    # The matrix-product shortcut cancels catastrophically for close points; distances feed slopes, so it is off.
+    return torch.cdist(_rows(a), _rows(b), p=p, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+@final
+@dataclass(frozen=True)
+class Euclidean(Norm):
+    """Square root of the sum of squares; the Frobenius norm on matrices.
+
+    Example:
+        >>> import torch
+        >>> Euclidean()(torch.tensor([[3.0, 4.0]]))
+        tensor([5.])
+    """
+
+    name: str = "l2"
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(_rows(v), dim=1)
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """All distances, without forming the differences.
+
+        Args:
+            a: shape `(n, ...)`.
+            b: shape `(m, ...)`.
+
+        Returns:
+            Tensor of shape `(n, m)`.
+        """
+        return _cdist(a, b, 2.0)
+
+
+@final
+@dataclass(frozen=True)
+class Sup(Norm):
+    """Largest absolute entry."""
+
+    name: str = "sup"
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return _rows(v).abs().amax(dim=1)
+
+    def exact(self, v: Sequence[Fraction]) -> Fraction:
+        """Largest absolute entry of a rational vector.
+
+        Args:
+            v: the entries.
+
+        Returns:
+            The norm as a rational.
+        """
+        return max((abs(entry) for entry in v), default=Fraction(0))
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """All distances, without forming the differences.
+
+        Args:
+            a: shape `(n, ...)`.
+            b: shape `(m, ...)`.
+
+        Returns:
+            Tensor of shape `(n, m)`.
+        """
+        return _cdist(a, b, float("inf"))
+
+
+@final
+@dataclass(frozen=True)
+class Sum(Norm):
+    """Sum of absolute entries."""
+
+    name: str = "l1"
+
+    def __call__(self, v: Tensor) -> Tensor:
+        return _rows(v).abs().sum(dim=1)
+
+    def exact(self, v: Sequence[Fraction]) -> Fraction:
+        """Sum of absolute entries of a rational vector.
+
+        Args:
+            v: the entries.
+
+        Returns:
+            The norm as a rational.
+        """
+        return sum((abs(entry) for entry in v), Fraction(0))
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """All distances, without forming the differences.
+
+        Args:
+            a: shape `(n, ...)`.
+            b: shape `(m, ...)`.
+
+        Returns:
+            Tensor of shape `(n, m)`.
+        """
+        return _cdist(a, b, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class Spectral(Norm):
+    """Largest singular value of the trailing two axes: shape `(batch, m, n)`.
+
+    Computed by a singular value decomposition, never by power iteration, which only bounds it from below.
+    """
+
+    name: str = "spectral"
+
+    def __call__(self, v: Tensor) -> Tensor:
+        if v.ndim != 3:
+            raise ShapeError("v", f"shape {tuple(v.shape)}", "(batch, m, n)", "use Euclidean() for vectors")
+        return torch.linalg.matrix_norm(v, ord=2)
+
+
+@final
+@dataclass(frozen=True)
+class BlockSum(Norm):
+    """`sum_k weights[k] * norm(block_k)` over consecutive blocks of a flat state `(batch, sum(sizes))`.
+
+    The norm in which a cascade of contractions is a contraction (T15).
+
+    Args:
+        sizes: lengths of the blocks.
+        weights: one positive weight per block.
+        norm: the norm inside every block.
+    """
+
+    sizes: tuple[int, ...]
+    weights: tuple[float, ...]
+    norm: Norm
+    name: str = "weighted block sum"
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) != len(self.weights) or not all(w > 0 for w in self.weights):
+            raise InputError("weights", str(self.weights), "one positive weight per block", f"pass {len(self.sizes)} weights")
+
+    def __call__(self, v: Tensor) -> Tensor:
+        if v.ndim != 2 or v.shape[1] != sum(self.sizes):
+            raise ShapeError("v", f"shape {tuple(v.shape)}", f"(batch, {sum(self.sizes)})", "flatten and concatenate the blocks")
+        blocks = v.split(list(self.sizes), dim=1)
+        return torch.stack([w * self.norm(block) for w, block in zip(self.weights, blocks, strict=True)]).sum(dim=0)
+
+    def exact(self, v: Sequence[Fraction]) -> Fraction:
+        """Weighted block sum of a rational vector.
+
+        Args:
+            v: the entries of all blocks, one after the other.
+
+        Returns:
+            The norm as a rational; each weight is taken as the rational it is.
+        """
+        total, start = Fraction(0), 0
+        for size, weight in zip(self.sizes, self.weights, strict=True):
+            total += Fraction(weight) * self.norm.exact(v[start : start + size])
+            start += size
+        return total

@@ -1,0 +1,19 @@
+"""Operators `G(y, x)`, what they promise, and how they combine."""
+
+from __future__ import annotations
+
+from eqtheory.operators._base import FunctionOperator, ImplicitOperator, as_operator
+from eqtheory.operators._combinators import Cascade, Clipped, Composed, Encoded, Relaxed
+from eqtheory.operators._regularity import Regularity
+
+__all__ = [
+    "Cascade",
+    "Clipped",
+    "Composed",
+    "Encoded",
+    "FunctionOperator",
+    "ImplicitOperator",
+    "Regularity",
+    "Relaxed",
+    "as_operator",
+]

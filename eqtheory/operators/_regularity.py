@@ -1,0 +1,75 @@
+"""What a regular implicit operator promises: a contraction factor and a simplicity budget.
+
+(R1) contractive in the state:  `|G(y1, x) - G(y2, x)| <= mu(x) |y1 - y2|` with `mu(x) < 1`, locally bounded away from 1.
+(R2) simple in the input:       `|G(y, x) - G(y, x')| <= (L0 + L1 |y|) d(x, x')` for all `y`, `x`, `x'`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from eqtheory.bounds import Bound, Evidence, LocalBound, Side
+from eqtheory.errors import InputError
+from eqtheory.norms import Euclidean, Metric, Norm
+from eqtheory.roundoff import Rounding
+
+__all__ = ["Regularity"]
+
+
+@dataclass(frozen=True)
+class Regularity:
+    """The constants of a regular operator and where they are known from.
+
+    Args:
+        mu: contraction factor; a `Bound` for one number, a `LocalBound` where it depends on the input.
+        L0: simplicity budget at the zero state.
+        L1: growth of the budget with the norm of the state.
+        state_norm: norm on the states.
+        input_metric: metric on the inputs.
+        rounding: bound on the evaluation error, where one was worked out.
+
+    Example:
+        >>> print(Regularity.declared(mu=0.5, L0=1.0, L1=0.0).mu)
+        <= 0.5 in l2 (upper bound, declared by the user: argument)
+    """
+
+    mu: Bound | LocalBound
+    L0: Bound
+    L1: Bound
+    state_norm: Norm
+    input_metric: Metric
+    rounding: Rounding | None = None
+
+    def __post_init__(self) -> None:
+        for name, bound in (("mu", self.mu), ("L0", self.L0), ("L1", self.L1)):
+            if bound.side is Side.LOWER:
+                raise InputError(name, bound.side.value, "an upper bound or an estimate", "a lower bound cannot certify an error")
+        for name, constant in (("L0", self.L0.value), ("L1", self.L1.value)):
+            if not constant >= 0:
+                raise InputError(name, str(constant), "a number >= 0", "a budget is a Lipschitz constant")
+        if isinstance(self.mu, Bound) and isinstance(self.mu.value, (int, float, Fraction)) and not 0 <= self.mu.value < 1:
+            raise InputError("mu", str(self.mu.value), "0 <= mu < 1", "an operator that does not contract is not regular")
+
+    @staticmethod
+    def declared(
+        *, mu: float, L0: float, L1: float, state_norm: Norm | None = None, input_metric: Metric | None = None
+    ) -> Regularity:
+        """Take the user's word for the three constants.
+
+        Args:
+            mu: contraction factor, `0 <= mu < 1`.
+            L0: budget at the zero state.
+            L1: growth of the budget with the norm of the state.
+            state_norm: norm on the states; Euclidean by default.
+            input_metric: metric on the inputs; Euclidean by default.
+
+        Returns:
+            A `Regularity` whose bounds are labelled declared.
+        """
+        norm = state_norm or Euclidean()
+
+        def bound(value: float) -> Bound:
+            return Bound(value, Side.UPPER, method="argument", evidence=Evidence.DECLARED, norm=norm.name)
+
+        return Regularity(bound(mu), bound(L0), bound(L1), norm, input_metric or Euclidean())

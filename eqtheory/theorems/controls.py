@@ -1,0 +1,63 @@
+"""The negative controls: drop one hypothesis and the conclusion fails, in a way that was predicted."""
+
+from __future__ import annotations
+
+from eqtheory.theorems._types import Control, Source
+
+__all__ = ["CONTROLS"]
+
+CONTROLS = (
+    Control(
+        id="N1",
+        slug="pointwise-contraction",
+        title="Contraction at every input, but not locally uniformly",
+        theorems=("T2",),
+        drops="'locally bounded away from 1' in (R1)",
+        instance=(
+            "X = [0,1], y*(x) = x^2 sin(x^-3), y*(0) = 0, e = min(1/2, x^2), c = clip(y, -x, x), "
+            "G = y - e (c - y*) - (y - c)/2 and G(y,0) = y/2; exact twin: dist(s, Z) in place of sin s"
+        ),
+        prediction=(
+            "G contracts at every x and has L1 = 0, L0 = 1 + sqrt(11) (twin: 5), yet slopes of pairs near 0 grow like 3/x^2. "
+            "Slopes of pairs with 0 stay bounded: y* is calm there."
+        ),
+    ),
+    Control(
+        id="N2",
+        slug="no-contraction",
+        title="No contraction in the state",
+        theorems=("T1", "T7", "T14", "T15"),
+        drops="(R1)",
+        instance="y + x with x != 0; -y; a rotation of the plane by a right angle",
+        prediction="no fixed point; Picard oscillates with period 2; Picard circles at constant distance while averaging converges",
+        source=Source.CLASSICAL,
+    ),
+    Control(
+        id="N3",
+        slug="constant-step",
+        title="Averaging with a constant step",
+        theorems=("T8", "T3"),
+        drops="the adaptive step",
+        instance="G = (1 - eps) y + eps F(x) with constant eps and a map F that is not globally Lipschitz",
+        prediction="for every claimed L0 a pair violates (R2)",
+        source=Source.PAPER,
+    ),
+    Control(
+        id="N4",
+        slug="not-locally-lipschitz",
+        title="A map that is not locally Lipschitz",
+        theorems=("T2", "T3", "T3a", "T3b", "T15"),
+        drops="local Lipschitz continuity of F",
+        instance="sqrt|x| at 0, a jump at 0; on the finite sets {0} and 4^-k, +-2^-k",
+        prediction="rho at the bad point tends to 0 as the set is refined, so mu tends to 1 and the construction breaks down there",
+    ),
+    Control(
+        id="N5",
+        slug="exponent-below-two",
+        title="A power of the radius below two",
+        theorems=("T3", "T3b"),
+        drops="the second factor of the step: eps = rho^p with p < 2",
+        instance="X = {0, delta, 1/(1+K)} with delta < 1/(1+K), F = (K, K, K+1)",
+        prediction="lip(rho F) = K exactly, and the slope is unbounded in K for every p < 2",
+    ),
+)

@@ -1,0 +1,109 @@
+"""Checks at the public entry points: finite, non-empty, the right shape; one line each when not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
+
+__all__ = ["batch_of", "inside", "open_unit", "positive"]
+
+
+def batch_of(name: str, value: Any, *, trailing: tuple[int | None, ...] | None = None) -> Tensor:
+    """Require a non-empty batch of finite floating-point samples.
+
+    Args:
+        name: name of the argument, for the message.
+        value: what came.
+        trailing: required shape after the batch axis, `None` where any length will do; `None` for any shape.
+
+    Returns:
+        `value`, unchanged.
+
+    Raises:
+        InputError: not a floating-point tensor.
+        ShapeError: no batch axis, an empty batch, or the wrong trailing shape.
+        NonFiniteError: a NaN or an infinity, with the first offending sample.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(name, type(value).__name__, "a torch.Tensor", "wrap it in torch.as_tensor(...)")
+    if not value.dtype.is_floating_point:
+        raise InputError(name, f"dtype {value.dtype}", "a floating-point tensor", "convert with .double()")
+    if value.ndim == 0:
+        raise ShapeError(name, "a tensor without axes", "a batch axis first", "use .unsqueeze(0)")
+    if trailing is not None:
+        wanted = "(batch" + "".join(f", {'*' if t is None else t}" for t in trailing) + ")"
+        right = len(trailing) == value.ndim - 1 and all(
+            t is None or t == size for t, size in zip(trailing, value.shape[1:], strict=True)
+        )
+        if not right:
+            raise ShapeError(name, f"shape {tuple(value.shape)}", wanted, "reshape it, batch axis first")
+    if value.numel() == 0:
+        raise ShapeError(name, f"an empty batch of shape {tuple(value.shape)}", "at least one sample", "skip the call")
+    finite = torch.isfinite(value)
+    if not bool(finite.all()):
+        where = (~finite).nonzero()[0].tolist()
+        bad = value[tuple(where)].item()
+        raise NonFiniteError(name, f"{bad} at index {tuple(where)}", "finite numbers", "remove or repair that sample")
+    return value
+
+
+def inside(name: str, x: Tensor, mask: Tensor, domain: str, remedy: str) -> None:
+    """Require every sample to lie in a domain.
+
+    Args:
+        name: name of the argument.
+        x: the inputs, batch axis first.
+        mask: which samples are inside, shape `(batch,)`.
+        domain: the domain in words.
+        remedy: what to do with a sample outside.
+
+    Raises:
+        DomainError: with the first sample outside and its value.
+    """
+    if not bool(mask.all()):
+        first = int((~mask).nonzero()[0])
+        shown = x[first].tolist()
+        text = f"{shown} at sample {first}"
+        raise DomainError(name, text if len(text) < 120 else text[:117] + "...", domain, remedy)
+
+
+def positive(name: str, value: float) -> float:
+    """Require a finite positive number.
+
+    Args:
+        name: name of the argument.
+        value: what came.
+
+    Returns:
+        `value`.
+
+    Raises:
+        InputError: zero, negative, NaN or infinite.
+    """
+    if not (value > 0 and math.isfinite(value)):
+        raise InputError(name, str(value), "a finite number > 0", f"pass for example {name}=1.0")
+    return value
+
+
+def open_unit(name: str, value: float, *, include_one: bool = False) -> float:
+    """Require a number in the open unit interval.
+
+    Args:
+        name: name of the argument.
+        value: what came.
+        include_one: whether 1 is allowed.
+
+    Returns:
+        `value`.
+
+    Raises:
+        InputError: outside.
+    """
+    if not (0 < value < 1 or (include_one and value == 1)):
+        raise InputError(name, str(value), f"0 < {name} {'<=' if include_one else '<'} 1", f"pass for example {name}=0.5")
+    return value
