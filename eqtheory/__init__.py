@@ -12,7 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eqtheory import bounds, constructions, errors, lipschitz, norms, operators, roundoff, solvers, targets, theorems
+    from eqtheory import (
+        bounds,
+        constructions,
+        errors,
+        lipschitz,
+        norms,
+        operators,
+        roundoff,
+        solvers,
+        targets,
+        theorems,
+    )
     from eqtheory.bounds import Bound, Bracket, Evidence, LocalBound, Side, Verdict, VerdictKind
     from eqtheory.errors import EqTheoryError
     from eqtheory.operators import ImplicitOperator, Regularity, as_operator
@@ -21,7 +32,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("bounds", "constructions", "errors", "lipschitz", "norms", "operators", "roundoff", "solvers", "targets", "theorems")
+_MODULES = (
+    "bounds",
+    "constructions",
+    "errors",
+    "lipschitz",
+    "norms",
+    "operators",
+    "roundoff",
+    "solvers",
+    "targets",
+    "theorems",
+)
 _NAMES = {
     "eqtheory.bounds": ("Bound", "Bracket", "Evidence", "LocalBound", "Side", "Verdict", "VerdictKind"),
     "eqtheory.errors": ("EqTheoryError",),

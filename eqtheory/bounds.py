@@ -144,7 +144,9 @@ class Bracket:
     def __post_init__(self) -> None:
         for name, bound, side in (("lower", self.lower, Side.LOWER), ("upper", self.upper, Side.UPPER)):
             if bound.side not in (side, Side.EXACT):
-                raise InputError(name, bound.side.value, f"a {side.value}", "an estimate or the other side proves nothing")
+                raise InputError(
+                    name, bound.side.value, f"a {side.value}", "an estimate or the other side proves nothing"
+                )
         if not self.lower.value <= self.upper.value:
             message = (
                 f"the lower bound {self.lower.value} ({self.lower.method}) exceeds "
@@ -184,7 +186,9 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if (self.witness is not None) != (self.kind is VerdictKind.REFUTED):
-            raise InputError("witness", repr(self.witness), "a witness exactly when refuted", "pass the failing instance")
+            raise InputError(
+                "witness", repr(self.witness), "a witness exactly when refuted", "pass the failing instance"
+            )
 
     def __str__(self) -> str:
         if self.kind is VerdictKind.REFUTED:

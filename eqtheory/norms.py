@@ -17,7 +17,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError, ShapeError
 
-__all__ = ["BlockSum", "Euclidean", "Metric", "Norm", "Spectral", "Sum", "Sup", "same_shape"]
+__all__ = ["BlockSum", "Euclidean", "Metric", "Norm", "Spectral", "Sum", "Sup", "same_shape", "slopes_of"]
 
 
 def same_shape(name: str, a: Tensor, b: Tensor) -> None:
@@ -32,7 +32,9 @@ def same_shape(name: str, a: Tensor, b: Tensor) -> None:
         ShapeError: the shapes differ.
     """
     if a.shape != b.shape:
-        raise ShapeError(name, f"{tuple(a.shape)} and {tuple(b.shape)}", "equal shapes", "expand one of them explicitly")
+        raise ShapeError(
+            name, f"{tuple(a.shape)} and {tuple(b.shape)}", "equal shapes", "expand one of them explicitly"
+        )
 
 
 class Metric(ABC):
@@ -142,6 +144,7 @@ class Euclidean(Norm):
     name: str = "l2"
 
     def __call__(self, v: Tensor) -> Tensor:
+        """Euclidean norm of each sample: shape `(batch, ...)` to `(batch,)`."""
         return torch.linalg.vector_norm(_rows(v), dim=1)
 
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
@@ -165,6 +168,7 @@ class Sup(Norm):
     name: str = "sup"
 
     def __call__(self, v: Tensor) -> Tensor:
+        """Largest absolute entry of each sample: shape `(batch, ...)` to `(batch,)`."""
         return _rows(v).abs().amax(dim=1)
 
     def exact(self, v: Sequence[Fraction]) -> Fraction:
@@ -199,6 +203,7 @@ class Sum(Norm):
     name: str = "l1"
 
     def __call__(self, v: Tensor) -> Tensor:
+        """Sum of absolute entries of each sample: shape `(batch, ...)` to `(batch,)`."""
         return _rows(v).abs().sum(dim=1)
 
     def exact(self, v: Sequence[Fraction]) -> Fraction:
@@ -236,6 +241,7 @@ class Spectral(Norm):
     name: str = "spectral"
 
     def __call__(self, v: Tensor) -> Tensor:
+        """Largest singular value of each sample: shape `(batch, m, n)` to `(batch,)`."""
         if v.ndim != 3:
             raise ShapeError("v", f"shape {tuple(v.shape)}", "(batch, m, n)", "use Euclidean() for vectors")
         return torch.linalg.matrix_norm(v, ord=2)
@@ -261,12 +267,17 @@ class BlockSum(Norm):
 
     def __post_init__(self) -> None:
         if len(self.sizes) != len(self.weights) or not all(w > 0 for w in self.weights):
-            raise InputError("weights", str(self.weights), "one positive weight per block", f"pass {len(self.sizes)} weights")
+            raise InputError(
+                "weights", str(self.weights), "one positive weight per block", f"pass {len(self.sizes)} weights"
+            )
 
     def __call__(self, v: Tensor) -> Tensor:
+        """Weighted block sum of each sample: shape `(batch, sum(sizes))` to `(batch,)`."""
         if v.ndim != 2 or v.shape[1] != sum(self.sizes):
-            raise ShapeError("v", f"shape {tuple(v.shape)}", f"(batch, {sum(self.sizes)})", "flatten and concatenate the blocks")
-        blocks = v.split(list(self.sizes), dim=1)
+            raise ShapeError(
+                "v", f"shape {tuple(v.shape)}", f"(batch, {sum(self.sizes)})", "flatten and concatenate the blocks"
+            )
+        blocks = torch.split(v, list(self.sizes), dim=1)
         return torch.stack([w * self.norm(block) for w, block in zip(self.weights, blocks, strict=True)]).sum(dim=0)
 
     def exact(self, v: Sequence[Fraction]) -> Fraction:
@@ -283,3 +294,16 @@ class BlockSum(Norm):
             total += Fraction(weight) * self.norm.exact(v[start : start + size])
             start += size
         return total
+
+
+def slopes_of(gaps: Tensor, distances: Tensor) -> Tensor:
+    """Slopes of pairs; zero where two points coincide, which then carry one value.
+
+    Args:
+        gaps: distances of values, any shape.
+        distances: distances of points, the same shape.
+
+    Returns:
+        `gaps / distances`, the same shape.
+    """
+    return torch.where(distances > 0, gaps / torch.where(distances > 0, distances, 1.0), 0.0)

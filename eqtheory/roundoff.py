@@ -61,7 +61,9 @@ def gamma(operations: int, dtype: torch.dtype) -> float:
     """
     n_u = operations * unit_roundoff(dtype)
     if operations < 1 or n_u >= 0.5:
-        raise InputError("operations", str(operations), f"1 <= n and n u < 1/2 in {dtype}", "use a wider type or fewer operations")
+        raise InputError(
+            "operations", str(operations), f"1 <= n and n u < 1/2 in {dtype}", "use a wider type or fewer operations"
+        )
     return n_u / (1 - n_u)
 
 
@@ -86,11 +88,11 @@ class Rounding:
     The numbers are in units of the unit roundoff `u` of the dtype in use, so one declaration serves every precision.
 
     Args:
-        relative: coefficient of the state's norm.
-        constant: a number, or a callable of the input that returns shape `(batch,)`.
+        relative: coefficient of the state's norm; a number, or a callable of the input.
+        constant: a number, or a callable of the input that returns a number or shape `(batch,)`.
     """
 
-    relative: float
+    relative: Any
     constant: Any = 0.0
 
     def error(self, state_norm: Tensor, x: Any) -> Tensor:
@@ -104,4 +106,5 @@ class Rounding:
             Tensor of shape `(batch,)`, in the units of the state.
         """
         constant = self.constant(x) if callable(self.constant) else self.constant
-        return unit_roundoff(state_norm.dtype) * (constant + self.relative * state_norm)
+        relative = self.relative(x) if callable(self.relative) else self.relative
+        return unit_roundoff(state_norm.dtype) * (constant + relative * state_norm)

@@ -105,5 +105,7 @@ def open_unit(name: str, value: float, *, include_one: bool = False) -> float:
         InputError: outside.
     """
     if not (0 < value < 1 or (include_one and value == 1)):
-        raise InputError(name, str(value), f"0 < {name} {'<=' if include_one else '<'} 1", f"pass for example {name}=0.5")
+        raise InputError(
+            name, str(value), f"0 < {name} {'<=' if include_one else '<'} 1", f"pass for example {name}=0.5"
+        )
     return value

@@ -75,7 +75,9 @@ class FunctionOperator(ImplicitOperator):
         regularity: Regularity | None = None,
     ) -> None:
         if not callable(function):
-            raise InputError("function", type(function).__name__, "a callable (y, x) -> y", "pass a function or a Module")
+            raise InputError(
+                "function", type(function).__name__, "a callable (y, x) -> y", "pass a function or a Module"
+            )
         self.function = function
         self.regularity = regularity
         self._initial_state = initial_state
@@ -84,7 +86,9 @@ class FunctionOperator(ImplicitOperator):
         out = self.function(y, x)
         if not isinstance(out, Tensor) or out.shape != y.shape:
             came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-            raise ShapeError("G(y, x)", came, f"the state's shape {tuple(y.shape)}", "an operator maps states to states")
+            raise ShapeError(
+                "G(y, x)", came, f"the state's shape {tuple(y.shape)}", "an operator maps states to states"
+            )
         return out
 
     def initial_state(self, x: Any) -> Tensor:

@@ -260,11 +260,15 @@ class Cascade(ImplicitOperator):
     def __init__(self, first: ImplicitOperator, second: ImplicitOperator, *, sizes: tuple[int, int]) -> None:
         a, b = first.regularity, second.regularity
         if a is None or b is None or not isinstance(a.mu, Bound) or not isinstance(b.mu, Bound):
-            raise InputError("first, second", "no constant mu", "declared regularity with one mu each", "use Regularity.declared")
+            raise InputError(
+                "first, second", "no constant mu", "declared regularity with one mu each", "use Regularity.declared"
+            )
         if b.L1.value != 0:
             raise InputError("second", f"L1 = {b.L1.value}", "L1 = 0, so that it is Lipschitz in y1", "clip it first")
         if a.state_norm != b.state_norm:
-            raise InputError("second", b.state_norm.name, f"the state norm of first, {a.state_norm.name}", "declare both in one norm")
+            raise InputError(
+                "second", b.state_norm.name, f"the state norm of first, {a.state_norm.name}", "declare both in one norm"
+            )
         self.first, self.second, self.sizes = first, second, sizes
         coupling = b.L0.value
         theta = 1.0 if coupling == 0 else (1 - a.mu.value) / (2 * coupling)
@@ -278,7 +282,7 @@ class Cascade(ImplicitOperator):
         )
 
     def __call__(self, y: Tensor, x: Any) -> Tensor:
-        y1, y2 = y.split(list(self.sizes), dim=1)
+        y1, y2 = torch.split(y, list(self.sizes), dim=1)
         return torch.cat([self.first(y1, x), self.second(y2, y1)], dim=1)
 
     def initial_state(self, x: Any) -> Tensor:

@@ -44,12 +44,20 @@ class Regularity:
     def __post_init__(self) -> None:
         for name, bound in (("mu", self.mu), ("L0", self.L0), ("L1", self.L1)):
             if bound.side is Side.LOWER:
-                raise InputError(name, bound.side.value, "an upper bound or an estimate", "a lower bound cannot certify an error")
+                raise InputError(
+                    name, bound.side.value, "an upper bound or an estimate", "a lower bound cannot certify an error"
+                )
         for name, constant in (("L0", self.L0.value), ("L1", self.L1.value)):
             if not constant >= 0:
                 raise InputError(name, str(constant), "a number >= 0", "a budget is a Lipschitz constant")
-        if isinstance(self.mu, Bound) and isinstance(self.mu.value, (int, float, Fraction)) and not 0 <= self.mu.value < 1:
-            raise InputError("mu", str(self.mu.value), "0 <= mu < 1", "an operator that does not contract is not regular")
+        if (
+            isinstance(self.mu, Bound)
+            and isinstance(self.mu.value, (int, float, Fraction))
+            and not 0 <= self.mu.value < 1
+        ):
+            raise InputError(
+                "mu", str(self.mu.value), "0 <= mu < 1", "an operator that does not contract is not regular"
+            )
 
     @staticmethod
     def declared(

@@ -47,16 +47,16 @@ THEOREM = Theorem(
         Hypothesis("in a cascade both factors are below 1 and G2 is l-Lipschitz in y1", control="N2"),
     ),
     conclusion=(
-        "Fixed-point maps of regular operators are exactly the locally Lipschitz maps, all with budget (c,c) for any c > 0, so they "
-        "are closed under composition, sums, locally Lipschitz encoders and decoders and gluing. Structurally: an e-Lipschitz encoder gives "
-        "budget e (L0, L1); a cascade (G1(y1,x), G2(y2,y1)) contracts in |y1| + theta |y2| with factor max((1+m1)/2, m2)."
+        "Fixed-point maps of regular operators are exactly the locally Lipschitz maps, all with budget (c,c) for any c > 0, so "
+        "they are closed under composition, sums, locally Lipschitz encoders and decoders and gluing. Structurally: an "
+        "e-Lipschitz encoder gives budget e (L0, L1); a cascade (G1(y1,x), G2(y2,y1)) contracts in |y1| + theta |y2| with factor max((1+m1)/2, m2)."
     ),
     source=Source.HERE,
     credit="This project, from T2, T3 and T3a.",
     proof=(
-        "T2 makes the parts' fixed-point maps locally Lipschitz, such maps are closed under the listed operations, and T3a represents the "
-        "result with any budget. Encoder: |E(x) - E(x')| <= e d in (R2). Cascade: the change is at most m1 |dy1| + theta (m2 |dy2| + l |dy1|) "
-        "= (m1 + theta l) |dy1| + m2 theta |dy2| and m1 + theta l = (1 + m1)/2."
+        "T2 makes the parts' fixed-point maps locally Lipschitz, such maps are closed under the listed operations, and T3a "
+        "represents the result with any budget. Encoder: |E(x) - E(x')| <= e d in (R2). Cascade: the change is at most "
+        "m1 |dy1| + theta (m2 |dy2| + l |dy1|) = (m1 + theta l) |dy1| + m2 theta |dy2| and m1 + theta l = (1 + m1)/2."
     ),
     inequalities=(encoded_budget, cascade_contraction, joint_budget),
     sharp="E(x) = e x on G = y/2 + x; G1 = m1 y1, G2 = m2 y2 + l y1: both factors are attained, one on each coordinate axis.",

@@ -36,6 +36,9 @@ def joint_budget(*, step_gap: Any, offset_gap: Any, delta: Any, scale: Any = 1) 
 
     The two terms are `G`'s change at the worst state of norm 1: `G(y,x) - G(y,x') = -(eps-eps')y + (eps F - eps' F')`
     is largest in norm at `y = -+(eps F - eps' F') / |eps F - eps' F'|`, where the triangle inequality is an equality.
+
+    Returns:
+        Left and right side.
     """
     return step_gap + offset_gap, BUDGET * scale * delta
 
@@ -45,7 +48,9 @@ THEOREM = Theorem(
     slug="sufficiency",
     title="Sufficiency with universal constants",
     hypotheses=(
-        Hypothesis("F : X -> Y is locally Lipschitz on a metric space X (no completeness, convexity or boundedness)", "N4"),
+        Hypothesis(
+            "F : X -> Y is locally Lipschitz on a metric space X (no completeness, convexity or boundedness)", "N4"
+        ),
         Hypothesis("the relaxation is the square of the radius, eps = rho^2 (a smaller power is not enough)", "N5"),
     ),
     conclusion=(

@@ -1,0 +1,44 @@
+"""What the proofs build: operators with a prescribed fixed-point map and proved regularity."""
+
+from __future__ import annotations
+
+from eqtheory.constructions._adaptive import (
+    EstimatedRelaxation,
+    TargetRelaxation,
+    adaptive_relaxation,
+    estimated_relaxation,
+    largest_radius,
+)
+from eqtheory.constructions._certificate import BudgetCertificate, certify_budget
+from eqtheory.constructions._constant import ConstantRelaxation
+from eqtheory.constructions._exact import ExactRelaxation, exact_radii
+from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
+from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSidedReciprocal
+from eqtheory.constructions._relaxation import AdaptiveRelaxation
+from eqtheory.constructions._rules import RadiusProduct, RelaxationRule, SquaredRadius
+from eqtheory.constructions._tables import ExactBalls, SlopeMajorant, TableRelaxation
+
+__all__ = [
+    "AdaptiveRelaxation",
+    "BudgetCertificate",
+    "ConstantRelaxation",
+    "EstimatedRelaxation",
+    "ExactBalls",
+    "ExactRelaxation",
+    "MatrixInverse",
+    "RadiusProduct",
+    "Reciprocal",
+    "RelaxationRule",
+    "SlopeMajorant",
+    "SquaredRadius",
+    "TableRelaxation",
+    "TargetRelaxation",
+    "TwoSidedReciprocal",
+    "adaptive_relaxation",
+    "certify_budget",
+    "estimated_relaxation",
+    "exact_ball_radii",
+    "exact_radii",
+    "largest_radius",
+    "majorant_radii",
+]

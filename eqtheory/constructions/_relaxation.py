@@ -1,0 +1,147 @@
+"""`G(y, x) = y + eps(x) (F(x) - y)`: a map as the fixed point of a relaxation whose step adapts to how steep the map is (T3).
+
+The form `y + eps (F - y)` returns `F` bit for bit at `y = F`, so the represented values are exact fixed points in floating
+point too. Contraction is exact for any step, `|G(y1,x) - G(y2,x)| = (1 - eps(x)) |y1 - y2|`; what the choice of `eps` decides
+is the simplicity budget.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqtheory.bounds import Bound, Evidence, LocalBound, Side
+from eqtheory.constructions._rules import RelaxationRule
+from eqtheory.errors import InputError
+from eqtheory.norms import Metric, Norm, same_shape
+from eqtheory.operators import ImplicitOperator, OncePerInput, Regularity
+from eqtheory.roundoff import Rounding, unit_roundoff
+from eqtheory.theorems.sufficiency import BUDGET
+
+__all__ = ["AdaptiveRelaxation", "check_scale"]
+
+
+def check_scale(scale: Any) -> Any:
+    """Require the factor `c` of T3a to lie in `(0, 1]`.
+
+    Args:
+        scale: what came.
+
+    Returns:
+        `scale`.
+
+    Raises:
+        InputError: outside.
+    """
+    if not 0 < scale <= 1:
+        raise InputError(
+            "scale", str(scale), "0 < scale <= 1", "scale = 1 is the step of T3; smaller is simpler and slower"
+        )
+    return scale
+
+
+class AdaptiveRelaxation(ImplicitOperator):
+    """The common part of all adaptive relaxations; concrete ones say how radii are found.
+
+    Args:
+        rule: how the step follows from the radii.
+        scale: the factor `c` of T3a, `0 < c <= 1`; the budget is `(2c, 2c)`.
+        output_norm: norm on the states.
+        input_metric: metric on the inputs.
+        evidence: where the radii are known from; decides what the budget proves.
+    """
+
+    def __init__(
+        self,
+        *,
+        rule: RelaxationRule,
+        scale: float,
+        output_norm: Norm,
+        input_metric: Metric,
+        evidence: Evidence,
+    ) -> None:
+        self.rule = rule
+        self.scale = check_scale(scale)
+        self.budget = BUDGET * float(scale)
+        side = Side.ESTIMATE if evidence is Evidence.ESTIMATED else Side.UPPER
+        budget = Bound(self.budget, side, rule.theorem, evidence, norm=output_norm.name)
+        # (R1) holds with equality for any step at all, so it is proved even where the radii are only estimated.
+        mu = LocalBound(lambda x: 1 - self.step(x), Side.EXACT, "relaxation", Evidence.PROVED, output_norm.name)
+        rounding = Rounding(relative=4.0, constant=self._constant_rounding)
+        self.regularity = Regularity(mu, budget, budget, output_norm, input_metric, rounding)
+        self._at = OncePerInput(self._step_and_value)
+
+    @abstractmethod
+    def target(self, x: Tensor) -> Tensor:
+        """Evaluate the represented map.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            `F(x)`, shape `(batch, ...)`.
+        """
+
+    @abstractmethod
+    def radii(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the radii on which the map is tame.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            `rho` and `sigma`, each of shape `(batch,)`.
+        """
+
+    def value_error(self, x: Tensor) -> Tensor | float:  # noqa: ARG002  (stored values are exact)
+        """Bound the evaluation error of the map itself.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            Bound on the norm of the error of `target(x)`, shape `(batch,)` or 0.
+        """
+        return 0.0
+
+    def _constant_rounding(self, x: Tensor) -> Tensor:
+        # fl(y + eps (F - y)): F carries its own error; the difference, the product and the sum round once each. The first two act
+        # on eps |F - y|, the last on |G| <= |y| + eps |F - y|: at most eps error(F) + u (4 eps |F| + 4 |y|) to first order in u.
+        eps, value = self._at(x)
+        return eps * (self.value_error(x) / unit_roundoff(value.dtype) + 4 * self.norm(value))
+
+    def step(self, x: Tensor) -> Tensor:
+        """Return the relaxation at the inputs.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            `eps(x)` in `(0, 1]`, shape `(batch,)`.
+        """
+        return self._at(x)[0]
+
+    def _step_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value = self.target(x)
+        with torch.no_grad():
+            eps = (self.scale * self.rule(*self.radii(x))).to(value.dtype)
+        return eps, value
+
+    def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        eps, value = self._at(x)
+        same_shape("y, F(x)", y, value)
+        return y + eps.reshape(-1, *[1] * (y.ndim - 1)) * (value - y)
+
+    def initial_state(self, x: Tensor) -> Tensor:
+        """Start from zero.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            Zeros of the shape of `F(x)`.
+        """
+        return torch.zeros_like(self._at(x)[1])

@@ -1,0 +1,133 @@
+"""The adaptive relaxation of a finite table of data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from eqtheory.bounds import Evidence
+from eqtheory.constructions._certificate import BudgetCertificate, certify_budget
+from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
+from eqtheory.constructions._relaxation import AdaptiveRelaxation
+from eqtheory.constructions._rules import RelaxationRule
+from eqtheory.errors import ShapeError
+from eqtheory.norms import slopes_of
+from eqtheory.targets import SampleTable
+
+__all__ = ["ExactBalls", "SlopeMajorant", "TableRadii", "TableRelaxation"]
+
+
+class TableRadii(ABC):
+    """A way to find `rho` and `sigma` at every point of a table."""
+
+    @abstractmethod
+    def __call__(self, table: SampleTable) -> tuple[Tensor, Tensor]:
+        """Find the radii.
+
+        Args:
+            table: the map.
+
+        Returns:
+            `rho` and `sigma`, each of shape `(n,)`.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class ExactBalls(TableRadii):
+    """`h(x, r)` itself, from every ball: O(n^3) time, O(n^2) memory. For tables up to a few thousand rows."""
+
+    def __call__(self, table: SampleTable) -> tuple[Tensor, Tensor]:
+        n = len(table)
+        distances = table.input_norm.pairwise(table.inputs, table.inputs)
+        slopes = slopes_of(table.output_norm.pairwise(table.values, table.values), distances)
+        sizes = table.output_norm(table.values)
+        rho, sigma = torch.empty_like(sizes), torch.empty_like(sizes)
+        centres = max(1, (1 << 22) // (n * n))
+        for start in range(0, n, centres):
+            part = slice(start, min(start + centres, n))
+            count = part.stop - part.start
+            rho[part], sigma[part] = exact_ball_radii(
+                distances[part], sizes.expand(count, n), slopes.expand(count, n, n)
+            )
+        return rho, sigma
+
+
+@final
+@dataclass(frozen=True)
+class SlopeMajorant(TableRadii):
+    """A majorant of `h` that needs no balls: O(n^2) time in blocks of bounded memory, radii at most a little smaller or larger."""
+
+    def __call__(self, table: SampleTable) -> tuple[Tensor, Tensor]:
+        return majorant_radii(
+            table.blocks(),
+            lambda block: table.input_norm.pairwise(table.inputs[block], table.inputs),
+            lambda block: table.output_norm.pairwise(table.values[block], table.values),
+            table.output_norm(table.values),
+        )
+
+
+@final
+class TableRelaxation(AdaptiveRelaxation):
+    """The adaptive relaxation of a `SampleTable`; inputs are indices of its points.
+
+    Args:
+        table: the map.
+        rule: how the step follows from the radii.
+        scale: the factor `c` of T3a.
+        radii: how the radii are found.
+    """
+
+    def __init__(self, table: SampleTable, *, rule: RelaxationRule, scale: float, radii: TableRadii) -> None:
+        super().__init__(
+            rule=rule,
+            scale=scale,
+            output_norm=table.output_norm,
+            input_metric=table,
+            evidence=Evidence.PROVED,
+        )
+        self.table = table
+        self.rho, self.sigma = radii(table)
+        self.eps = self.scale * rule(self.rho, self.sigma)
+
+    def target(self, x: Tensor) -> Tensor:
+        """Look the values up.
+
+        Args:
+            x: indices, shape `(batch,)`.
+
+        Returns:
+            Values, shape `(batch, ...)`.
+        """
+        return self.table(x)
+
+    def radii(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Look the radii up.
+
+        Args:
+            x: indices, shape `(batch,)`.
+
+        Returns:
+            `rho` and `sigma`, each of shape `(batch,)`.
+        """
+        index = self.table.check_indices("x", x)
+        return self.rho[index], self.sigma[index]
+
+    def certify(self) -> BudgetCertificate:
+        """Check the stored steps against the budget over all pairs, in exact arithmetic.
+
+        Returns:
+            The certificate; its verdict is `proved` or `refuted`, never an estimate.
+
+        Raises:
+            ShapeError: fewer than two points, so there is no pair to check.
+        """
+        if len(self.table) < 2:
+            raise ShapeError(
+                "table", "one point", "at least two points", "a single point has no pairs; any budget holds"
+            )
+        return certify_budget(self.table, self.eps, self.budget)

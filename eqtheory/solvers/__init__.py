@@ -1,0 +1,31 @@
+"""Solvers of `y = G(y, x)` that say, for every sample, how the solve ended and how far its answer is from the truth."""
+
+from __future__ import annotations
+
+from eqtheory.solvers._anderson import Anderson, AndersonState
+from eqtheory.solvers._certificate import Certificate
+from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
+from eqtheory.solvers._loop import certify, fixed_point
+from eqtheory.solvers._picard import Picard
+from eqtheory.solvers._solution import Solution, Trace
+from eqtheory.solvers._solver import Solver
+from eqtheory.solvers._status import ConvergenceWarning, OnFailure, Status
+from eqtheory.solvers._stop import Quantity, Stop
+
+__all__ = [
+    "Anderson",
+    "AndersonState",
+    "Certificate",
+    "ConvergenceWarning",
+    "KrasnoselskiiMann",
+    "OnFailure",
+    "Picard",
+    "Quantity",
+    "Solution",
+    "Solver",
+    "Status",
+    "Stop",
+    "Trace",
+    "certify",
+    "fixed_point",
+]

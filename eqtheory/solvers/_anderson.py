@@ -1,0 +1,236 @@
+r"""Anderson's acceleration, type II, in difference form.
+
+With `f_k = G(y_k) - y_k` and the last `m` differences `dF = [f_k - f_{k-1}, ...]`, `dY = [y_k - y_{k-1}, ...]`,
+
+    gamma   = argmin |f_k - dF gamma|^2            (plus a small ridge)
+    y_{k+1} = y_k + beta f_k - (dY + beta dF) gamma
+
+**Equivariance.** Differences do not see a shift of the origin. The columns are stored as `u = df / |df|`, `p = (dy + beta df) /
+|df|`, and the residual enters as `f / |f|`, so that with `c = |df| gamma / |f|` the problem is
+
+    (U^T U + lambda I) c = U^T f / |f|,            y_{k+1} = y_k + beta f_k - |f| P c.
+
+Nothing in it has a unit: `lambda` is relative, and a change of scale by a power of two changes no bit of `c`. As the diagonal
+of `U^T U` is one, `lambda` drops directions whose singular value among unit columns is below `sqrt(lambda)`. The entries of
+`U^T U` are themselves wrong by a few unit roundoffs, so `lambda` is not taken below `16 u`.
+
+**Safeguard.** Let `best` be the smallest Euclidean residual so far, at `y_b`, and `mark` the last residual that was a permille
+below the mark before it. If the residual exceeds `growth * best`, or no new mark was set for `2 memory` steps, or the proposal
+is not finite, the memory is dropped and the next state is `G(y_b)`, the Picard step from the best state. Where `G` contracts in
+the Euclidean norm that step has residual at most `mu best`. So within every `2 memory + 2` evaluations either the mark, which is
+never below `best`, shrinks by a permille or `best` shrinks by `mu`: the residuals tend to zero at a linear rate whatever the
+extrapolation proposes. It can waste evaluations, but never convergence.
+
+References:
+    Anderson 1965; Walker and Ni 2011, SIAM J. Numer. Anal. 49, section 2 (the difference form).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from eqtheory.errors import InputError
+from eqtheory.roundoff import unit_roundoff
+from eqtheory.solvers._measure import rows
+from eqtheory.solvers._solver import Solver
+from eqtheory.validate import open_unit
+
+__all__ = ["Anderson", "AndersonState"]
+
+_CLEAR_PROGRESS = 1 - 1e-3
+"""A residual this much below the mark sets a new one: a permille, as in the module's argument."""
+
+
+@dataclass(frozen=True)
+class AndersonState:
+    """What Anderson's iteration remembers; the batch is the first axis of every tensor.
+
+    Args:
+        y: previous states, shape `(batch, n)`.
+        f: their residuals.
+        fresh: samples whose previous state may not be differenced with the next, shape `(batch,)`.
+        units: the columns `u`, oldest first, shape `(batch, memory, n)`.
+        moves: the columns `p`, the same shape.
+        gram: `U^T U` in float64, shape `(batch, memory, memory)`.
+        valid: which columns may be used, shape `(batch, memory)`.
+        best: smallest residual so far, shape `(batch,)`.
+        best_image: `G` at the state of that residual, shape `(batch, n)`.
+        mark: residual at the last clear progress, shape `(batch,)`.
+        stale: steps since then, or since the last restart, shape `(batch,)`.
+    """
+
+    y: Tensor
+    f: Tensor
+    fresh: Tensor
+    units: Tensor
+    moves: Tensor
+    gram: Tensor
+    valid: Tensor
+    best: Tensor
+    best_image: Tensor
+    mark: Tensor
+    stale: Tensor
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products along the last axis, each independent of how many others are taken.
+
+    A product of matrices would be faster and may round differently for every batch size. A single sum is given a twin,
+    since torch splits a lone long reduction over its threads, which also changes the last bits.
+
+    Returns:
+        The shape of `a * b` without its last axis.
+    """
+    product = a * b
+    if product.numel() == product.shape[-1]:
+        return product.expand(2, *product.shape[1:]).sum(dim=-1)[:1]
+    return product.sum(dim=-1)
+
+
+def _push(columns: Tensor, new: Tensor) -> Tensor:
+    return torch.cat([columns[:, 1:], new.unsqueeze(1)], dim=1)
+
+
+@final
+@dataclass(frozen=True)
+class Anderson(Solver[AndersonState]):
+    """Extrapolate from the last few steps: the step that would have been best for a linear operator.
+
+    Costs `O(memory)` states of storage, about `3 memory` passes over the state a step, and one evaluation. Every sample has
+    its own least-squares problem. Half precision is extrapolated in float32.
+
+    Args:
+        memory: how many differences are kept, at least 1; more than the state's dimension are never used.
+        mixing: `beta`, how far to go along the combined residual, `0 < mixing <= 1`.
+        regularization: relative ridge on unit columns, at least 0; see the module for its floor.
+        growth: residual over the best one that makes it start again, above 1.
+
+    Raises:
+        InputError: an argument out of range.
+
+    Example:
+        >>> from eqtheory.solvers import fixed_point
+        >>> x, y0 = torch.ones(1).double(), torch.zeros(1).double()
+        >>> fixed_point(lambda y, x: 0.999 * y + x, x, y0, solver=Anderson()).evaluations
+        tensor([3])
+    """
+
+    memory: int = 5
+    mixing: float = 1.0
+    regularization: float = 1e-10
+    growth: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.memory, int) and self.memory >= 1):
+            raise InputError("memory", str(self.memory), "an integer >= 1", "pass memory=5, or use Picard()")
+        open_unit("mixing", self.mixing, include_one=True)
+        if not 0 <= self.regularization < 1:
+            raise InputError("regularization", str(self.regularization), "0 <= regularization < 1", "pass 1e-10")
+        if not self.growth > 1:
+            raise InputError("growth", str(self.growth), "a number > 1", "pass growth=10.0")
+
+    def init(self, y: Tensor) -> AndersonState:
+        """Return an empty memory.
+
+        Args:
+            y: starting states, shape `(batch, ...)`.
+
+        Returns:
+            The state before the first step.
+        """
+        flat = rows(y.to(_working(y.dtype)))
+        batch, n = flat.shape
+        m = min(self.memory, n)
+        return AndersonState(
+            y=torch.zeros_like(flat),
+            f=torch.zeros_like(flat),
+            fresh=torch.ones(batch, dtype=torch.bool, device=y.device),
+            units=flat.new_zeros(batch, m, n),
+            moves=flat.new_zeros(batch, m, n),
+            gram=torch.zeros(batch, m, m, dtype=torch.float64, device=y.device),
+            valid=torch.zeros(batch, m, dtype=torch.bool, device=y.device),
+            best=flat.new_full((batch,), torch.inf),
+            best_image=torch.zeros_like(flat),
+            mark=flat.new_full((batch,), torch.inf),
+            stale=torch.zeros(batch, dtype=torch.int64, device=y.device),
+        )
+
+    def step(self, state: AndersonState, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, AndersonState]:  # noqa: ARG002
+        """Propose the extrapolated states.
+
+        Args:
+            state: what `init` or the previous step returned.
+            y: current states, shape `(batch, ...)`.
+            g: `G(y, x)`.
+            active: which samples are still iterated.
+
+        Returns:
+            The next states and the next memory.
+        """
+        here, image = rows(y.to(state.y.dtype)), rows(g.to(state.y.dtype))
+        f = image - here
+        size = torch.linalg.vector_norm(f, dim=1)
+        improved = size < state.best
+        best = torch.where(improved, size, state.best)
+        best_image = torch.where(improved.unsqueeze(1), image, state.best_image)
+        progress = size < _CLEAR_PROGRESS * state.mark
+        stale = torch.where(progress, 0, state.stale + 1)
+
+        units, moves, gram, valid = self._remember(state, here, f)
+        direction = f / size.clamp_min(torch.finfo(size.dtype).tiny).unsqueeze(1)
+        c = self._combine(units, gram, valid, direction)
+        correction = ((c * size.unsqueeze(1)).unsqueeze(2) * moves).sum(dim=1)
+        proposal = here + self.mixing * f - correction
+
+        finite = torch.isfinite(torch.linalg.vector_norm(proposal, ord=torch.inf, dim=1))
+        restart = (size > self.growth * best) | (stale > 2 * state.valid.shape[1]) | ~finite
+        proposal = torch.where(restart.unsqueeze(1), best_image, proposal)
+        following = AndersonState(
+            y=here,
+            f=f,
+            fresh=restart,
+            units=units,
+            moves=moves,
+            gram=gram,
+            valid=valid & ~restart.unsqueeze(1),
+            best=best,
+            best_image=best_image,
+            mark=torch.where(progress, size, state.mark),
+            stale=torch.where(restart, 0, stale),
+        )
+        return proposal.reshape(y.shape).to(y.dtype), following
+
+    def _remember(self, state: AndersonState, here: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Columns, their inner products and which of them count, with the newest difference added."""
+        df = f - state.f
+        length = torch.linalg.vector_norm(df, dim=1)
+        # Without a step there is no direction, and one too short to be divided by has no reliable one.
+        usable = ~state.fresh & (length > torch.finfo(length.dtype).tiny)
+        scale = torch.where(usable, length, 1.0).unsqueeze(1)
+        unit, move = df / scale, (here - state.y + self.mixing * df) / scale
+        units, moves = _push(state.units, unit), _push(state.moves, move)
+        valid = torch.cat([state.valid[:, 1:], usable.unsqueeze(1)], dim=1)
+        products = _dots(units, unit.unsqueeze(1)).double()
+        gram = torch.empty_like(state.gram)
+        gram[:, :-1, :-1] = state.gram[:, 1:, 1:]
+        gram[:, -1, :] = products
+        gram[:, :, -1] = products
+        return units, moves, gram, valid
+
+    def _combine(self, units: Tensor, gram: Tensor, valid: Tensor, direction: Tensor) -> Tensor:
+        """Coefficients `c` of the columns, zero where a column does not count, in the dtype of the columns."""
+        ridge = max(self.regularization, 16 * unit_roundoff(units.dtype))
+        both = valid.unsqueeze(2) & valid.unsqueeze(1)
+        matrix = torch.where(both, gram, 0.0) + ridge * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+        target = torch.where(valid, _dots(units, direction.unsqueeze(1)).double(), 0.0)
+        solution, _ = torch.linalg.solve_ex(matrix, target)
+        # A column that does not count may hold anything; its coefficient is exactly zero and must stay so.
+        return torch.where(valid, solution, 0.0).to(units.dtype)
+
+
+def _working(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype in {torch.float32, torch.float64} else torch.float32

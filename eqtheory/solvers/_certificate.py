@@ -1,0 +1,133 @@
+"""How far is this state from the fixed point? T1's residual bound, in floating point.
+
+    |y - y*|  <=  (|G(y,x) - y| + evaluation error) / (1 - mu(x))
+
+holds at every state, whoever produced it. What is computed is not what stands there, so every term is replaced by an upper
+bound of it:
+
+- the residual: the computed norm is multiplied by `Gauge.inflation` and increased by `Gauge.underflow`;
+- the evaluation error: the operator's declared `Rounding`. Without one it is taken as zero, and the bound says so;
+- `mu`: it is a floating-point number, often computed from the input by a few operations on quantities of size one, so it is
+  increased by four unit roundoffs of its own type. Where that reaches one, nothing is known and the bound is infinite;
+- the arithmetic of the bound itself happens in float64 and is increased by its own few roundings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from eqtheory.bounds import Bound, LocalBound, Side
+from eqtheory.errors import ShapeError
+from eqtheory.operators import Regularity
+from eqtheory.roundoff import gamma, unit_roundoff
+from eqtheory.solvers._measure import Gauge
+from eqtheory.theorems.banach import residual_bound
+
+__all__ = ["Certificate"]
+
+_EXACT_EVALUATION = "G is evaluated exactly (its regularity declares no rounding)"
+
+
+def _contraction_factor(mu: Bound | LocalBound, x: Any, y: Tensor) -> Tensor:
+    """`mu(x)` from above, in float64, shape `(batch,)`."""
+    came = mu.at(x)
+    if isinstance(came, Tensor):
+        if came.numel() != 1 and came.shape != y.shape[:1]:
+            raise ShapeError(
+                "mu(x)",
+                f"shape {tuple(came.shape)}",
+                f"one number or shape ({y.shape[0]},)",
+                "return one mu per sample",
+            )
+        own = unit_roundoff(came.dtype) if came.dtype.is_floating_point else 0.0
+        value = came.detach().to(y.device, torch.float64).reshape(-1)
+    else:
+        own = unit_roundoff(torch.float64)
+        value = torch.tensor([float(came)], dtype=torch.float64, device=y.device)
+    return (value.clamp_min(0.0) + 4 * own).expand(y.shape[0])
+
+
+@final
+class Certificate:
+    """T1's bound at the inputs of one solve.
+
+    Args:
+        regularity: what the operator promises.
+        x: the inputs.
+        y: states of the shape and dtype to come.
+        gauge: how residuals are measured.
+    """
+
+    def __init__(self, regularity: Regularity, x: Any, y: Tensor, gauge: Gauge) -> None:
+        self.regularity = regularity
+        self.gauge = gauge
+        self.mu = _contraction_factor(regularity.mu, x, y)
+        self._x = x
+        self._dtype = y.dtype
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether the bound rests on a proved or declared `mu`, and not on an estimated one."""
+        return self.regularity.mu.side is not Side.ESTIMATE
+
+    def evaluation_error(self, state_norm: Tensor) -> Tensor | None:
+        """Bound what rounding did inside the operator.
+
+        Args:
+            state_norm: computed norms of the states, shape `(batch,)`.
+
+        Returns:
+            Shape `(batch,)` in float64, or `None` where the operator declares nothing.
+        """
+        rounding = self.regularity.rounding
+        if rounding is None:
+            return None
+        # The declaration counts unit roundoffs of the norm's dtype. It is read in float64, where its own arithmetic is
+        # accurate, and then counted in those of the state; what `constant` and `relative` round is covered by the 16.
+        upper = state_norm.double() * self.gauge.inflation + self.gauge.underflow
+        counted = rounding.error(upper, self._x) / unit_roundoff(torch.float64)
+        return counted.double() * unit_roundoff(self._dtype) * (1 + 16 * unit_roundoff(self._dtype))
+
+    def error(self, residual: Tensor, state_norm: Tensor) -> Tensor:
+        """Bound the distance to the fixed point.
+
+        Args:
+            residual: computed norms of `G(y, x) - y`, shape `(batch,)`.
+            state_norm: computed norms of `y`, shape `(batch,)`.
+
+        Returns:
+            Shape `(batch,)` in float64; infinite where `mu` is not below one or the residual is not finite.
+        """
+        upper = residual.double() * self.gauge.inflation + self.gauge.underflow
+        evaluation = self.evaluation_error(state_norm)
+        _, bound = residual_bound.sides(
+            error=0, mu=self.mu, residual=upper, evaluation_error=0 if evaluation is None else evaluation
+        )
+        # Inflation, sum, difference, quotient and the product of this line, twice over.
+        bound = bound * (1 + gamma(10, torch.float64))
+        return torch.where((self.mu < 1) & (bound < torch.inf), bound, torch.inf)
+
+    def bound(self, residual: Tensor, state_norm: Tensor) -> Bound:
+        """Label the bound with what it rests on.
+
+        Args:
+            residual: computed norms of `G(y, x) - y`, shape `(batch,)`.
+            state_norm: computed norms of `y`, shape `(batch,)`.
+
+        Returns:
+            An upper bound with the evidence of `mu`, or an estimate where `mu` is one.
+        """
+        mu = self.regularity.mu
+        inherited = mu.assumptions if isinstance(mu, Bound) else ()
+        own = (_EXACT_EVALUATION,) if self.regularity.rounding is None else ()
+        return Bound(
+            self.error(residual, state_norm),
+            Side.UPPER if self.guaranteed else Side.ESTIMATE,
+            method="T1 residual bound",
+            evidence=mu.evidence,
+            norm=self.gauge.norm.name,
+            assumptions=(*inherited, *own),
+        )

@@ -1,0 +1,219 @@
+"""Who is still iterated, and how everyone else ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from eqtheory.roundoff import unit_roundoff
+from eqtheory.solvers._certificate import Certificate
+from eqtheory.solvers._measure import Gauge, rows
+from eqtheory.solvers._status import Status
+from eqtheory.solvers._stop import Quantity, Stop
+
+__all__ = ["Anchor", "Ledger", "Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is measured at one state, per sample.
+
+    Args:
+        residual: norm of `G(y, x) - y`.
+        image: norm of `G(y, x)`.
+        tested: what the stop test compares.
+        tolerance: with what.
+    """
+
+    residual: Tensor
+    image: Tensor
+    tested: Tensor
+    tolerance: Tensor
+
+
+@final
+class Ledger:
+    """The account of every sample, kept on the states' device.
+
+    Samples leave one by one: their status, residual and step are written once and never again.
+
+    Args:
+        stop: the stop test.
+        gauge: measures states.
+        certificate: T1's bound, where a `mu` is known.
+        y: states of the shape, dtype and device to come.
+        prompt: whether the host may look at every step.
+    """
+
+    def __init__(self, stop: Stop, gauge: Gauge, certificate: Certificate | None, y: Tensor, *, prompt: bool) -> None:
+        batch, device = y.shape[0], y.device
+        self.stop, self.gauge, self.certificate, self.prompt = stop, gauge, certificate, prompt
+        self.active = torch.ones(batch, dtype=torch.bool, device=device)
+        self.status = torch.full((batch,), Status.MAX_STEPS.value, dtype=torch.int8, device=device)
+        self.steps = torch.zeros(batch, dtype=torch.int64, device=device)
+        self.residual = torch.full((batch,), torch.inf, dtype=gauge.dtype, device=device)
+        self.untouched = True
+        self._limit: Tensor | None = None
+        self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
+        self._unit = unit_roundoff(y.dtype)
+
+    def read(self, y: Tensor, g: Tensor) -> Reading:
+        """Measure one state.
+
+        Args:
+            y: states.
+            g: `G(y, x)`.
+
+        Returns:
+            The measurements.
+        """
+        residual, image = self.gauge.distance(g, y), self.gauge(g)
+        if self.stop.of is Quantity.CERTIFIED_ERROR and self.certificate is not None:
+            size = self.gauge(y)
+            return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
+        return Reading(residual, image, residual, self._tolerance(image))
+
+    def _tolerance(self, size: Tensor) -> Tensor:
+        scaled = size * self.stop.rtol
+        return scaled + self.stop.atol if self.stop.atol else scaled
+
+    def judge(self, t: int, reading: Reading) -> None:
+        """Let go of the samples that have converged, diverged or become non-finite.
+
+        Args:
+            t: the step.
+            reading: what was measured at the states of step `t`.
+        """
+        if self._limit is None:
+            # The largest number as a limit keeps infinite residuals outside even where the start is already huge.
+            top = torch.finfo(reading.residual.dtype).max
+            self._limit = (self._growth * (reading.image + reading.residual)).clamp_max(top)
+        # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
+        sane = reading.residual <= self._limit
+        staying = self.active & sane & (reading.tested > reading.tolerance)
+        if self.prompt and torch.equal(staying, self.active):
+            return
+        finite = torch.isfinite(reading.residual)
+        lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
+        self._dismiss(t, self.active & ~staying, torch.where(sane, Status.CONVERGED.value, lost), reading.residual)
+
+    def judge_return(self, t: int, reading: Reading, y: Tensor, back: Tensor, still: Tensor) -> None:
+        """Let go of the samples that came back to where they were.
+
+        Those that no longer move, or whose residual is no larger than rounding explains, stagnate; the others cycle. With
+        evaluation errors `e` a contraction's residuals obey `r' <= mu r + 2 e`, hence `r <= 2 e / (1 - mu)` on every cycle
+        that rounding alone can cause. Where the operator declares no rounding, `e` is taken as `4 (sqrt(n) + 1)` unit
+        roundoffs `u` of the state. Where no `mu` is known, `2 / (1 - mu)` is taken as 16, and a cycle of less than `sqrt(u)`,
+        half of the dtype's digits, is put down to rounding as well.
+
+        Args:
+            t: the step.
+            reading: what was measured at the states of step `t`.
+            y: the states.
+            back: samples that are back at an earlier state.
+            still: samples whose last step did not move them.
+        """
+        leaving = self.active & back
+        if self.prompt and not bool(leaving.any()):
+            return
+        floor = self._rounding_floor(reading, y)
+        stagnates = still | (reading.residual <= floor)
+        code = torch.where(stagnates, Status.STAGNATED.value, Status.CYCLING.value)
+        self._dismiss(t, leaving, code, reading.residual)
+
+    def _rounding_floor(self, reading: Reading, y: Tensor) -> Tensor:
+        size = (reading.image + reading.residual).double()
+        usual = 4 * (self.gauge.entries**0.5 + 1) * self._unit
+        if self.certificate is None:
+            return max(16 * usual, self._unit**0.5) * size
+        declared = self.certificate.evaluation_error(self.gauge(y))
+        error = usual * size if declared is None else declared
+        gap = (1 - self.certificate.mu).clamp_min(torch.finfo(torch.float64).tiny)
+        return 2 * error / gap + self.gauge.underflow
+
+    def close(self, t: int, reading: Reading) -> None:
+        """Write down where the samples stand that are still iterated.
+
+        Args:
+            t: the last step.
+            reading: what was measured at its states.
+        """
+        self._dismiss(t, self.active, torch.full_like(self.status, Status.MAX_STEPS.value), reading.residual)
+
+    def current(self, reading: Reading) -> Tensor:
+        """Residuals at the states as they stand, also of the samples that have left.
+
+        Args:
+            reading: the last measurement.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return torch.where(self.active, reading.residual, self.residual)
+
+    def idle(self) -> bool:
+        """Whether every sample has left.
+
+        Returns:
+            The answer, after waiting for the device where samples may have left.
+        """
+        return not (self.untouched or bool(self.active.any()))
+
+    def _dismiss(self, t: int, leaving: Tensor, code: Tensor, residual: Tensor) -> None:
+        known = torch.where(torch.isfinite(residual), residual, torch.inf)
+        self.status = torch.where(leaving, code.to(torch.int8), self.status)
+        self.residual = torch.where(leaving, known, self.residual)
+        self.steps = torch.where(leaving, t, self.steps)
+        self.active = self.active & ~leaving
+        self.untouched = False
+
+
+@final
+class Anchor:
+    """Notice when an iteration comes back to where it was, at the price of one remembered state.
+
+    The anchor is set at looks 1, 2, 4, 8, ...; a cycle of period `p` is noticed once the anchor is on it and a later look
+    falls a multiple of `p` steps behind (Brent 1980). One look in eight steps keeps the price below one pass over the state a
+    step; it finds period `p` after a multiple of `lcm(p, 8)` steps.
+
+    References:
+        R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980), section 2.
+    """
+
+    EVERY = 8
+
+    def __init__(self) -> None:
+        self._state: Tensor | None = None
+        self._previous: Tensor | None = None
+
+    def look(self, t: int, y: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Compare a state with the anchor, and move the anchor when it is time.
+
+        Args:
+            t: the step.
+            y: states, never changed in place.
+
+        Returns:
+            Which samples are back at the anchor and which did not move in the last step, each of shape `(batch,)`; `None` at
+            steps without a look.
+        """
+        if t % self.EVERY == self.EVERY - 1:
+            self._previous = y
+        if t == 0 or t % self.EVERY:
+            return None
+        looks = t // self.EVERY
+        found = None
+        if self._state is not None and self._previous is not None:
+            found = _within_two_ulps(y, self._state), _within_two_ulps(y, self._previous)
+        if looks & (looks - 1) == 0:
+            self._state = y
+        self._previous = None
+        return found
+
+
+def _within_two_ulps(a: Tensor, b: Tensor) -> Tensor:
+    """Entry by entry, so that a small entry that still moves is seen beside a large one that does not."""
+    return rows((a - b).abs() <= 4 * unit_roundoff(a.dtype) * b.abs()).all(dim=1)

@@ -1,0 +1,122 @@
+"""Norms of states inside a solve: in which precision, and what rounding can have taken from them."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and documented, but not in torch's own `__all__`
+
+from eqtheory.norms import Norm
+from eqtheory.roundoff import gamma, unit_roundoff
+
+__all__ = ["Gauge", "rows", "spread"]
+
+
+def rows(v: Tensor) -> Tensor:
+    """View a batch of states as a matrix.
+
+    Args:
+        v: shape `(batch, ...)`; shape `(batch,)` means scalars.
+
+    Returns:
+        Shape `(batch, n)`.
+    """
+    return v.reshape(v.shape[0], -1)
+
+
+def spread(mask: Tensor, like: Tensor) -> Tensor:
+    """Give a per-sample tensor the number of axes of a state.
+
+    Args:
+        mask: shape `(batch,)`.
+        like: shape `(batch, ...)`.
+
+    Returns:
+        Shape `(batch, 1, ...)`.
+    """
+    return mask.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _roundings(n: int) -> int:
+    """Roundings in the norm of a difference of two states with n entries.
+
+    The difference rounds once. A norm of n entries takes at most n products, n additions, one root and, with weights, a
+    product per block. The 16 covers the modest constant of a singular value decomposition.
+
+    Returns:
+        Their number.
+    """
+    return 2 * n + 16
+
+
+@final
+class Gauge:
+    """The norm of a state space, in a precision that can carry it.
+
+    Half precision is measured in float32: in bfloat16 a sum of 256 squares would lose every digit. float32 is measured in
+    float64 where a state has so many entries that the worst case of its rounding, `gamma_{2n+16}`, exceeds 1/8 and the result
+    feeds a certificate.
+
+    Args:
+        norm: the norm on states.
+        y: states of the shape and dtype to come.
+        certified: whether bounds rest on the measurements.
+    """
+
+    def __init__(self, norm: Norm, y: Tensor, *, certified: bool) -> None:
+        self.norm = norm
+        self.entries = y[0].numel()
+        self.dtype = y.dtype if y.dtype in {torch.float32, torch.float64} else torch.float32
+        if certified and _roundings(self.entries) * unit_roundoff(self.dtype) > 1 / 8:
+            self.dtype = torch.float64
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Norm of each sample.
+
+        Args:
+            v: shape `(batch, ...)`.
+
+        Returns:
+            Shape `(batch,)` in `dtype`; NaN or infinite where `v` is, or where its norm overflows.
+
+        Raises:
+            LinAlgError: the norm failed on finite numbers.
+        """
+        # The layout decides the order of a reduction, and with it the last bits; rows in one piece make it the same for all.
+        v = v.to(self.dtype).contiguous()
+        try:
+            return self.norm(v)
+        except LinAlgError:  # a singular value decomposition refuses the whole batch for one NaN
+            bad = ~torch.isfinite(rows(v)).all(dim=1)
+            if not bool(bad.any()):
+                raise
+            return torch.where(bad, torch.nan, self.norm(torch.where(spread(bad, v), 0.0, v)))
+
+    def distance(self, g: Tensor, y: Tensor) -> Tensor:
+        """Norm of the difference of each sample.
+
+        Args:
+            g: shape `(batch, ...)`.
+            y: the same shape.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return self(g.to(self.dtype) - y.to(self.dtype))
+
+    @property
+    def inflation(self) -> float:
+        """Factor by which a true norm can exceed the computed one: `1 / (1 - gamma_{2n+16})`."""
+        return 1 / (1 - gamma(_roundings(self.entries), self.dtype))
+
+    @property
+    def underflow(self) -> float:
+        """What squares that underflow can hide.
+
+        An entry below `sqrt(tiny)` may square to zero, so n of them hide at most `sqrt(n tiny)`; twice that also covers a
+        difference flushed to zero.
+        """
+        return 2 * sqrt(self.entries * torch.finfo(self.dtype).tiny)

@@ -1,0 +1,50 @@
+"""What a solver is: a pure step on an explicit state.
+
+The loop evaluates `G` once per step, judges every sample, and asks the solver only where to go next. A solver never sees the
+operator, so it cannot evaluate more often than is counted, and it never decides when to stop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from torch import Tensor
+
+__all__ = ["Solver"]
+
+S = TypeVar("S")
+
+
+class Solver(ABC, Generic[S]):
+    """Chooses the next state from the current one and the operator's value there.
+
+    Laws: frozen and without memory of its own (everything it remembers is in the state object, which `step` replaces and
+    never changes); a sample's next state depends on that sample alone; a fixed point is left where it is; the state's tensors
+    carry the batch as their first axis.
+    """
+
+    @abstractmethod
+    def init(self, y: Tensor) -> S:
+        """Return the state before the first step.
+
+        Args:
+            y: starting states, shape `(batch, ...)`.
+
+        Returns:
+            The solver's state.
+        """
+
+    @abstractmethod
+    def step(self, state: S, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, S]:
+        """Propose the next states.
+
+        Args:
+            state: what `init` or the previous step returned.
+            y: current states, shape `(batch, ...)`.
+            g: `G(y, x)`, the same shape; finite wherever `active`.
+            active: which samples are still iterated, shape `(batch,)`; proposals for the others are ignored.
+
+        Returns:
+            The proposals, the shape of `y`, and the next state. A proposal that is not finite is replaced by `g`.
+        """

@@ -1,0 +1,8 @@
+"""The zoo of broken things: constructions that look right and are not, kept so that every check can be seen to fail."""
+
+from __future__ import annotations
+
+from eqtheory.testing.zoo.pointwise_contraction import PointwiseContraction, twin_slope_pair
+from eqtheory.testing.zoo.relaxations import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
+
+__all__ = ["BROKEN_RELAXATIONS", "PointwiseContraction", "RelaxationClaim", "honest_claim", "twin_slope_pair"]

@@ -1,0 +1,1 @@
+"""How the Lipschitz constant of iterates grows on a real table."""

@@ -1,0 +1,178 @@
+"""The negative controls N1 to N5: each drops one hypothesis and records that the conclusion fails as predicted."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+
+from eqtheory.constructions import ConstantRelaxation, ExactRelaxation, SquaredRadius, adaptive_relaxation, exact_radii
+from eqtheory.solvers import KrasnoselskiiMann, OnFailure, Picard, Status, Stop, fixed_point
+from eqtheory.targets import RationalTable, ReciprocalMap
+from eqtheory.testing.evidence import Recorder
+from eqtheory.testing.zoo.pointwise_contraction import TWIN_BUDGET, twin, twin_fixed_point, twin_mu, twin_slope_pair
+from eqtheory.theorems import contraction, simplicity
+from eqtheory.theorems.sufficiency import joint_budget
+
+__all__ = [
+    "constant_step",
+    "exponent_below_two",
+    "no_contraction",
+    "not_locally_lipschitz",
+    "pointwise_contraction_balls",
+    "pointwise_contraction_twin",
+]
+
+
+def pointwise_contraction_twin(evidence: Recorder) -> None:
+    """N1 in rationals: (R1) at every input, (R2) with a fixed budget, and slopes of the fixed point beyond any bound."""
+    states = [Fraction(k, 3) for k in (-4, -2, -1, 0, 1, 2, 4)]
+    inputs = [
+        Fraction(0),
+        *(Fraction(1, n) for n in (1, 2, 3, 5, 9, 40)),
+        *(twin_slope_pair(n)[1] for n in (1, 2, 3, 5, 9, 40)),
+    ]
+    for x in inputs:
+        assert twin(twin_fixed_point(x), x) == twin_fixed_point(x)
+        assert twin_mu(x) < 1
+        # States inside [-x, x] as well, where the factor is the slow one.
+        for y in [*states, *(x * s for s in states)]:
+            for z in [*states, *(x * s for s in states)]:
+                gap = abs(twin(y, x) - twin(z, x))
+                assert contraction.margin(gap_after=gap, gap_before=abs(y - z), mu=twin_mu(x)) >= 0
+        for other in inputs:
+            for y in [*states, *(x * s for s in states)]:
+                gap = abs(twin(y, x) - twin(y, other))
+                assert simplicity.margin(gap=gap, state_norm=abs(y), delta=abs(x - other), L0=TWIN_BUDGET, L1=0) >= 0
+    slopes = []
+    for n in (1, 2, 10, 100, 1000):
+        a, b = twin_slope_pair(n)
+        slopes.append(abs(twin_fixed_point(a) - twin_fixed_point(b)) / abs(a - b))
+        # Half the predicted 3/x^2; T2 with a factor bounded away from 1 would bound all of these by one constant.
+        assert slopes[-1] >= Fraction(3, 2) * n * n
+        assert abs(twin_fixed_point(b)) <= b * b  # calm at 0: pairs with 0 cannot show it
+    evidence.control(
+        "N1", f"rational twin: slopes {', '.join(f'{float(s):.3g}' for s in slopes)} at x = 1, 1/2, 1/10, 1/100, 1/1000"
+    )
+
+
+def pointwise_contraction_balls(evidence: Recorder) -> None:
+    """N1 with sin, in ball arithmetic: the budget on the whole interval by subdivision, and certified steep slopes."""
+    from flint import arb, ctx  # noqa: PLC0415  (optional at import time of this module)
+
+    ctx.prec = 200
+    half = arb(1) / 2
+    # |dG/dx| <= 2x^2 + sqrt(16 x^6 + 9) inside, for x^2 <= 1/2: monotone, so its value at x^2 = 1/2 bounds it on the interval.
+    budget = 1 + arb(11).sqrt()
+    pieces = 512
+    for k in range(pieces):
+        x = (arb(k) + arb(half, half)) / pieces  # the ball [k/pieces, (k+1)/pieces]
+        inside = 2 * x**2 + (16 * x**6 + 9).sqrt()
+        if k + 1 <= pieces * 0.7:
+            assert (inside - budget).upper() < 0
+    slopes = []
+    for n in (10, 100, 1000):
+        a = arb(1) / n
+        b = 1 / (arb(n) + arb(1) / (12 * n * n))
+        slope = abs((a**2 * (a**-3).sin() - b**2 * (b**-3).sin()) / (a - b))
+        # Quarter of a period of the cosine lies between them, so the mean slope is a fixed part of 3/x^2.
+        assert slope > arb(n) ** 2 / 4
+        slopes.append(float(slope.mid()))
+    evidence.control(
+        "N1",
+        f"sin, balls of 200 bits: certified slopes {', '.join(f'{s:.4g}' for s in slopes)} at x = 1/10, 1/100, 1/1000",
+    )
+
+
+def no_contraction(evidence: Recorder) -> None:
+    """N2: no fixed point, an oscillation, and a rotation that only averaging resolves."""
+    one = torch.ones(1, dtype=torch.float64)
+    quiet = {"stop": Stop(max_steps=400), "on_failure": OnFailure.RETURN}
+    drift = fixed_point(lambda y, x: y + x, one, one, solver=Picard(), **quiet)
+    assert not bool(drift.converged.any())
+    swing = fixed_point(lambda y, x: -y, one, one, solver=Picard(), **quiet)
+    assert swing.statuses[0] is Status.CYCLING
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    start = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    circling = fixed_point(lambda y, x: y @ turn.T, start, start, solver=Picard(), **quiet)
+    assert not bool(circling.converged.any())
+    assert float(circling.value.square().sum()) == 1.0
+    averaged = fixed_point(
+        lambda y, x: y @ turn.T, start, start, solver=KrasnoselskiiMann(0.5), stop=Stop(rtol=0.0, atol=1e-10)
+    )
+    assert bool(averaged.converged.all())
+    assert float(averaged.value.abs().max()) < 1e-9
+    evidence.control(
+        "N2",
+        f"y + x: {drift.statuses[0].name} after {int(drift.steps[0])} steps; -y: {swing.statuses[0].name}; "
+        f"quarter turn: Picard {circling.statuses[0].name} at distance 1, averaging reaches 0 in {int(averaged.steps[0])} steps",
+    )
+
+
+def constant_step(evidence: Recorder) -> None:
+    """N3: no constant step is regular for 1/x, while the adaptive step of the same map is."""
+    found = []
+    for eps in (1e-3, 0.1, 1.0):
+        for L0 in (1.0, 1e3, 1e6):
+            verdict = ConstantRelaxation(ReciprocalMap(), eps).refute(L0)
+            assert verdict.witness is not None
+            found.append(verdict.worst_margin)
+    adaptive = adaptive_relaxation(ReciprocalMap())
+    assert adaptive.regularity is not None
+    evidence.control(
+        "N3", f"9 claims of a budget for eps = 0.001, 0.1, 1 on 1/x refuted; weakest violation {max(found):.3g}"
+    )
+
+
+def not_locally_lipschitz(evidence: Recorder) -> None:
+    """N4: sqrt|x| and a jump; the radius at the bad point vanishes as the set is refined."""
+    roots, jumps = [], []
+    for levels in (2, 4, 8, 16):
+        points = [Fraction(0), *(Fraction(1, 4**k) for k in range(levels + 1))]
+        root = RationalTable.of_points(points, [Fraction(0), *(Fraction(1, 2**k) for k in range(levels + 1))])
+        roots.append(exact_radii(root, 0)[0])
+        sides = [Fraction(0), *(s * Fraction(1, 2**k) for k in range(levels + 1) for s in (-1, 1))]
+        jump = RationalTable.of_points(sides, [int(x > 0) for x in sides])
+        jumps.append(exact_radii(jump, 0)[0])
+        # The construction on the finite set is still regular; what vanishes is the step, uniformly in nothing.
+        assert ExactRelaxation(root).certify().witness is None
+    for radii in (roots, jumps):
+        assert all(later < earlier for earlier, later in zip(radii, radii[1:], strict=False))
+        assert radii[-1] < Fraction(1, 2000)
+    evidence.control(
+        "N4",
+        f"rho(0) = {', '.join(f'{float(r):.3g}' for r in roots)} for sqrt|x|, {', '.join(f'{float(r):.3g}' for r in jumps)} for a jump",
+    )
+
+
+def exponent_below_two(evidence: Recorder) -> None:
+    """N5: with eps = rho^p the offset has slope K exactly for p = 1, and grows without bound for every p below 2."""
+    for K in (3, 30, 300):
+        edge = Fraction(1, 1 + K)
+        table = RationalTable.of_points([0, edge / 2, edge], [K, K, K + 1])
+        rho = [exact_radii(table, i)[0] for i in range(3)]
+        distance = table.distances
+        slopes = [
+            abs(rho[i] * table.values[i][0] - rho[j] * table.values[j][0]) / distance[i][j]
+            for i in range(3)
+            for j in range(i)
+        ]
+        assert max(slopes) == K
+        honest = ExactRelaxation(table, rule=SquaredRadius())
+        assert honest.certify().witness is None
+        broken = joint_budget.margin(
+            step_gap=abs(rho[0] - rho[1]), offset_gap=abs(rho[0] - rho[1]) * K, delta=distance[0][1]
+        )
+        assert broken < 0
+    # p = 3/2 needs square roots: compare squares of the offsets' slopes at growing K, which grow like K.
+    growth = []
+    for K in (10, 10**3, 10**5):
+        edge = Fraction(1, 1 + K)
+        table = RationalTable.of_points([0, edge / 2, edge], [K, K, K + 1])
+        a, b = exact_radii(table, 0)[0], exact_radii(table, 1)[0]
+        growth.append(float(K * abs(float(a) ** 1.5 - float(b) ** 1.5) / float(edge / 2)))
+    assert growth[0] < growth[1] < growth[2]
+    evidence.control(
+        "N5",
+        f"lip(rho F) = K exactly at K = 3, 30, 300; p = 3/2: slopes {', '.join(f'{s:.3g}' for s in growth)} at K = 10, 1e3, 1e5",
+    )

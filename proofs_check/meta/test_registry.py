@@ -1,0 +1,82 @@
+"""The registry and the suite agree in both directions: nothing claimed without a check, no check without a claim."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from eqtheory.testing.evidence import PARTS
+from eqtheory.theorems import BIBLIOGRAPHY, CONTROLS, THEOREMS, Theorem
+
+SUITE = Path(__file__).parent.parent
+ROOT = SUITE.parent
+IDS = {t.id for t in THEOREMS}
+
+
+def marks_of(path: Path) -> set[tuple[str, str]]:
+    """All `(theorem, part)` pairs that the tests of a file are marked with."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.theorem":
+                    theorem = ast.literal_eval(decorator.args[0])
+                    part = next(ast.literal_eval(k.value) for k in decorator.keywords if k.arg == "part")
+                    found.add((theorem, part))
+    return found
+
+
+@pytest.mark.parametrize("theorem", THEOREMS, ids=lambda t: t.id)
+def test_every_theorem_has_its_file_with_all_five_parts(theorem: Theorem) -> None:
+    path = SUITE / Path(theorem.check).name
+    assert path.exists(), f"{theorem.id} names {theorem.check}, which does not exist"
+    assert marks_of(path) == {(theorem.id, part) for part in PARTS}
+
+
+def test_every_file_belongs_to_a_theorem() -> None:
+    assert {p.name for p in SUITE.glob("test_*.py")} == {Path(t.check).name for t in THEOREMS}
+
+
+@pytest.mark.parametrize("theorem", THEOREMS, ids=lambda t: t.id)
+def test_every_construction_exists(theorem: Theorem) -> None:
+    for dotted in theorem.constructions:
+        module, name = dotted.rsplit(".", 1)
+        assert hasattr(import_module(module), name), f"{theorem.id} licenses {dotted}, which does not exist"
+
+
+@pytest.mark.parametrize("theorem", THEOREMS, ids=lambda t: t.id)
+def test_every_inequality_is_used_by_its_check(theorem: Theorem) -> None:
+    texts = (SUITE / Path(theorem.check).name).read_text() + (SUITE / "relaxations.py").read_text()
+    for inequality in theorem.inequalities:
+        assert re.search(rf"\b{inequality.name}\b", texts), f"{theorem.id} never compares {inequality.name}"
+
+
+def test_controls_and_theorems_name_each_other() -> None:
+    for control in CONTROLS:
+        assert set(control.theorems) <= IDS
+        for identifier in control.theorems:
+            theorem = next(t for t in THEOREMS if t.id == identifier)
+            named = {h.control for h in theorem.hypotheses}
+            observed = (SUITE / Path(theorem.check).name).read_text() + (SUITE / "controls.py").read_text()
+            assert f'evidence.control("{control.id}"' in observed.replace("\n        ", "")
+            assert control.id in named or control.source.value == "paper", (
+                f"{identifier} has no hypothesis shown needed by {control.id}"
+            )
+    for theorem in THEOREMS:
+        for hypothesis in theorem.hypotheses:
+            assert (
+                not hypothesis.control or theorem.id in next(c for c in CONTROLS if c.id == hypothesis.control).theorems
+            )
+
+
+def test_identifiers_are_unique_and_references_known() -> None:
+    assert len(IDS) == len(THEOREMS)
+    assert len({t.slug for t in THEOREMS}) == len(THEOREMS)
+    for theorem in THEOREMS:
+        assert set(theorem.references) <= set(BIBLIOGRAPHY)
+        names = [i.name for i in theorem.inequalities]
+        assert len(set(names)) == len(names)

@@ -1,0 +1,148 @@
+"""T3b under attack: the step with one power of the slope keeps the budget and is never slower."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, target
+from hypothesis import strategies as st
+
+from eqtheory.constructions import ExactRelaxation, RadiusProduct, SquaredRadius, adaptive_relaxation
+from eqtheory.norms import Euclidean, Norm, Sum, Sup
+from eqtheory.roundoff import gamma
+from eqtheory.targets import CATALOGUE, RationalTable, Target
+from eqtheory.testing.evidence import Kind, Recorder, Refuted
+from eqtheory.testing.finite_spaces import draw_finite_spaces
+from eqtheory.testing.margins import relative_margin, settle
+from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
+from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
+from eqtheory.theorems.sufficiency import joint_budget, relaxation_offset, relaxation_step
+from proofs_check import controls, relaxations
+from proofs_check.instances import generator
+
+RULE = RadiusProduct()
+HONEST = honest_claim("T3b", RULE)
+WRONG = {claim.name: claim for claim in BROKEN_RELAXATIONS if claim.theorem == "T3b"}
+
+
+@pytest.mark.theorem("T3b", part="holds")
+def test_holds(evidence: Recorder) -> None:
+    @given(st.integers(0, 2**32), st.integers(1, 7), st.integers(1, 3), st.sampled_from([Sup(), Sum(), Euclidean()]))
+    def attack(seed: int, points: int, dimension: int, norm: Norm) -> None:
+        spaces = draw_finite_spaces(batch=480, points=points, dimension=dimension, norm=norm, generator=generator(seed))
+        target(-relaxations.attack_claim(evidence, HONEST, spaces))
+        rho, sigma = spaces.radii()
+        eps = RULE(rho, sigma)
+        slack = gamma(16, eps.dtype) * eps
+        slower = relative_margin(never_slower.sides(squared=SquaredRadius()(rho, sigma), product=eps), slack)
+        # On a finite space K and l are maxima, so the rate holds with the map's own constants.
+        size, slope = spaces.sizes.amax(dim=1, keepdim=True), spaces.slopes().amax(dim=(1, 2)).unsqueeze(1)
+        rate = relative_margin(lipschitz_rate.sides(eps=eps, size=size, slope=slope), slack)
+        for name, margins in (("never_slower", slower), ("lipschitz_rate", rate)):
+            settle(
+                evidence,
+                Kind.SAMPLED,
+                name,
+                margins,
+                instances=len(spaces),
+                witness=lambda i: spaces.describe(i // points),
+            )
+
+    attack()
+    evidence.require_regimes(*relaxations.REGIMES)
+
+
+@pytest.mark.theorem("T3b", part="holds")
+@pytest.mark.parametrize("represented", CATALOGUE, ids=lambda t: t.name)
+def test_holds_for_known_maps(evidence: Recorder, represented: Target) -> None:
+    for seed in range(4):
+        relaxations.attack_target(evidence, represented, RULE, 1.0, seed)
+
+
+@pytest.mark.theorem("T3b", part="sharp")
+def test_sharp(evidence: Recorder) -> None:
+    delta = Fraction(1, 10**6)
+    G = ExactRelaxation(relaxations.sharp_step_table(delta), rule=RULE)
+    lhs, rhs = relaxation_step.sides(gap=abs(G.eps[0] - G.eps[1]), delta=delta)
+    assert lhs == (2 - delta) * delta
+    evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_step")
+    evidence.caught("L1 = 1.98", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
+    M = 10**6
+    table = relaxations.sharp_offset_table(M)
+    G = ExactRelaxation(table, rule=RULE)
+    gap = abs(G.eps[0] * table.values[0][0] - G.eps[1] * table.values[1][0])
+    lhs, rhs = relaxation_offset.sides(gap=gap, delta=table.distances[0][1])
+    assert lhs == Fraction(2 * M, 1 + M) * table.distances[0][1]
+    evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_offset")
+    evidence.caught("L0 = 1.98", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
+    joint = joint_budget.sides(step_gap=abs(G.eps[0] - G.eps[1]), offset_gap=gap, delta=table.distances[0][1])
+    evidence.caught("joint constant 1.98", (Fraction(99, 100) * joint[1] - joint[0]) / joint[1], kind="tightened")
+    # Two points at distance d with F = (K, K): K constant, l = 0, and eps = 1/(1+K)^2 attains the rate.
+    flat = ExactRelaxation(RationalTable.of_points([0, 3], [7, 7]), rule=RULE)
+    lhs, rhs = lipschitz_rate.sides(eps=flat.eps[0], size=Fraction(7), slope=Fraction(0))
+    assert lhs == rhs
+    evidence.caught("rate 1% faster", (rhs - lhs / Fraction(99, 100)) / rhs, kind="tightened")
+
+
+@pytest.mark.theorem("T3b", part="sharp")
+def test_sharp_in_the_order_of_the_slope(evidence: Recorder) -> None:
+    """T3b's step on tanh(s x) falls like 1/s and 1/s is optimal by T2; T3's falls like 1/s^2."""
+    smallest = []
+    for steepness in (10, 100, 1000):
+        x = torch.linspace(-1, 1, 401, dtype=torch.float64) / steepness * 4
+        table = relaxations.from_tensor(x, torch.tanh(steepness * x))
+        product, squared = (float(adaptive_relaxation(table, rule=r).eps.min()) for r in (RULE, SquaredRadius()))
+        # T2(i): a budget of (2, 2) at the origin, where F = 0, allows 1 - mu <= 2/s; |F| <= 1 allows the rate below.
+        assert product <= 4 / steepness
+        lhs, rhs = lipschitz_rate.sides(eps=product, size=1.0, slope=float(steepness))
+        evidence.record(Kind.SAMPLED, instances=401, worst_margin=float(1 - lhs / rhs), quantity="lipschitz_rate: tanh")
+        smallest.append((product, squared))
+    for (p1, s1), (p2, s2) in zip(smallest, smallest[1:], strict=False):
+        assert 7 < p1 / p2 < 13
+        assert 60 < s1 / s2 < 140
+
+
+@pytest.mark.theorem("T3b", part="hypothesis_needed")
+def test_hypothesis_needed(evidence: Recorder) -> None:
+    controls.not_locally_lipschitz(evidence)
+    controls.exponent_below_two(evidence)
+
+
+@pytest.mark.theorem("T3b", part="rejects")
+@pytest.mark.parametrize("claim", WRONG.values(), ids=WRONG)
+def test_rejects(evidence: Recorder, claim: RelaxationClaim) -> None:
+    worst = min(
+        float(m.min()) for spaces in relaxations.hostile_spaces() for _, m in relaxations.margins_of(claim, spaces)
+    )
+    evidence.caught(claim.name, worst)
+
+
+@pytest.mark.theorem("T3b", part="exact")
+def test_exact(evidence: Recorder) -> None:
+    @given(relaxations.rational_tables())
+    def attack(table: RationalTable) -> None:
+        G = ExactRelaxation(table, rule=RULE)
+        relaxations.record_exact(evidence, G)
+        for (rho, sigma), eps in zip(G.radii, G.eps, strict=True):
+            assert 0 < rho <= sigma <= 1
+            assert never_slower.margin(squared=rho * rho, product=eps) >= 0
+            assert eps == rho * sigma
+
+    attack()
+
+
+@pytest.mark.theorem("T3b", part="exact")
+def test_exact_on_real_tables(evidence: Recorder) -> None:
+    """The README's claim: the diabetes table, and others, with L0 = L1 = 2 over all pairs of rows."""
+    for name, table in relaxations.real_tables().items():
+        G = adaptive_relaxation(table, rule=RULE)
+        certificate = G.certify()
+        if certificate.verdict.witness is not None:
+            raise Refuted("joint_budget", certificate.verdict.worst_margin, f"{name}: {certificate.verdict.witness}")
+        assert certificate.pairs == certificate.exact_pairs == len(table) * (len(table) - 1) // 2
+        assert torch.equal(G(table.values, table.points), table.values)
+        evidence.record(
+            Kind.EXACT, instances=1, worst_margin=certificate.verdict.worst_margin, quantity=f"joint_budget: {name}"
+        )
