@@ -105,7 +105,7 @@ class Show:
         """
         from rich.console import Console
 
-        console = Console(highlight=False, markup=False, emoji=False)
+        console = Console()
         if self.identifier is None:
             _print_list(console)
             return 0

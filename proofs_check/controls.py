@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 
@@ -58,7 +59,7 @@ def pointwise_contraction_twin(evidence: Recorder) -> None:
 
 def pointwise_contraction_balls(evidence: Recorder) -> None:
     """N1 with sin, in ball arithmetic: the budget on the whole interval by subdivision, and certified steep slopes."""
-    from flint import arb, ctx  # noqa: PLC0415  (optional at import time of this module)
+    from flint import arb, ctx
 
     ctx.prec = 200
     half = arb(1) / 2
@@ -87,18 +88,23 @@ def pointwise_contraction_balls(evidence: Recorder) -> None:
 def no_contraction(evidence: Recorder) -> None:
     """N2: no fixed point, an oscillation, and a rotation that only averaging resolves."""
     one = torch.ones(1, dtype=torch.float64)
-    quiet = {"stop": Stop(max_steps=400), "on_failure": OnFailure.RETURN}
-    drift = fixed_point(lambda y, x: y + x, one, one, solver=Picard(), **quiet)
+    drift = fixed_point(
+        lambda y, x: y + x, one, one, solver=Picard(), stop=Stop(max_steps=400), on_failure=OnFailure.RETURN
+    )
     assert not bool(drift.converged.any())
-    swing = fixed_point(lambda y, x: -y, one, one, solver=Picard(), **quiet)
+    swing = fixed_point(
+        lambda y, x: -y, one, one, solver=Picard(), stop=Stop(max_steps=400), on_failure=OnFailure.RETURN
+    )
     assert swing.statuses[0] is Status.CYCLING
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     start = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    circling = fixed_point(lambda y, x: y @ turn.T, start, start, solver=Picard(), **quiet)
+    circling = fixed_point(
+        lambda y, _: y @ turn.T, start, start, solver=Picard(), stop=Stop(max_steps=400), on_failure=OnFailure.RETURN
+    )
     assert not bool(circling.converged.any())
     assert float(circling.value.square().sum()) == 1.0
     averaged = fixed_point(
-        lambda y, x: y @ turn.T, start, start, solver=KrasnoselskiiMann(0.5), stop=Stop(rtol=0.0, atol=1e-10)
+        lambda y, _: y @ turn.T, start, start, solver=KrasnoselskiiMann(0.5), stop=Stop(rtol=0.0, atol=1e-10)
     )
     assert bool(averaged.converged.all())
     assert float(averaged.value.abs().max()) < 1e-9
@@ -137,7 +143,7 @@ def not_locally_lipschitz(evidence: Recorder) -> None:
         # The construction on the finite set is still regular; what vanishes is the step, uniformly in nothing.
         assert ExactRelaxation(root).certify().witness is None
     for radii in (roots, jumps):
-        assert all(later < earlier for earlier, later in zip(radii, radii[1:], strict=False))
+        assert all(later < earlier for earlier, later in pairwise(radii))
         assert radii[-1] < Fraction(1, 2000)
     evidence.control(
         "N4",

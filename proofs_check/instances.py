@@ -92,7 +92,9 @@ class Contractions:
             Its shape, factor, linear part, offset and fixed point.
         """
         i = index % len(self)
-        return f"{self.labels[i]}, mu = {float(self.mu[i])}, A = {self.A[i].tolist()}, b = {self.b[i].tolist()}, y* = {self.solution[i].tolist()}"
+        parts = {"A": self.A, "b": self.b, "y*": self.solution}
+        shown = ", ".join(f"{name} = {tensor[i].tolist()}" for name, tensor in parts.items())
+        return f"{self.labels[i]}, mu = {float(self.mu[i])}, {shown}"
 
 
 def _orthogonal(n: int, batch: int, g: torch.Generator) -> Tensor:

@@ -19,7 +19,7 @@ from eqtheory.operators import Cascade, Encoded, FunctionOperator, Regularity
 from eqtheory.roundoff import gamma
 from eqtheory.targets import Composition, ExpMap, RationalTable, ReciprocalMap, SquareMap, TanMap, Target, TargetSum
 from eqtheory.testing.evidence import Kind, Recorder
-from eqtheory.testing.margins import relative_margin, settle
+from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems.closure import cascade_contraction, encoded_budget, max_of
 from proofs_check import controls, relaxations
 from proofs_check.instances import generator
@@ -325,7 +325,6 @@ def test_exact(evidence: Recorder) -> None:
             m2=m2,
             coupling=k,
         )
-        margin = 1 - lhs / rhs if rhs else Fraction(0) if lhs == 0 else Fraction(-1)
-        evidence.record(Kind.EXACT, instances=1, worst_margin=margin, quantity="cascade_contraction")
+        evidence.record(Kind.EXACT, instances=1, worst_margin=exact_margin((lhs, rhs)), quantity="cascade_contraction")
 
     cascades()

@@ -15,7 +15,7 @@ from torch import Tensor
 from eqtheory.norms import Euclidean
 from eqtheory.roundoff import Rounding, unit_roundoff
 from eqtheory.testing.evidence import Kind, Recorder
-from eqtheory.testing.margins import relative_margin, settle
+from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems.inexactness import inexact_fixed_point, inexact_limit
 from proofs_check import controls
 from proofs_check.instances import SHAPES, Contractions, draw_contractions, generator
@@ -225,21 +225,16 @@ def test_exact(evidence: Recorder) -> None:
     )
     def attack(mu: Fraction, kappa: Fraction, theta: Fraction, b: Fraction, errors: list[Fraction]) -> None:
         solution = b / (1 - mu)
-        y = solution
+        y, margins = solution, []
         for share in errors:
             y = mu * y + b + share * (theta + kappa * abs(y))
             lhs, rhs = inexact_limit.sides(
                 error=abs(y - solution), mu=mu, theta=theta, kappa=kappa, solution_norm=abs(solution)
             )
-            margin = 1 - lhs / rhs if rhs else Fraction(0) if lhs == 0 else Fraction(-1)
-            evidence.record(Kind.EXACT, instances=1, worst_margin=margin, quantity="inexact_limit")
+            margins.append(exact_margin((lhs, rhs)))
+        evidence.record(Kind.EXACT, instances=1, worst_margin=min(margins), quantity="inexact_limit")
         residual = abs(mu * y + b - y)
-        lhs, rhs = inexact_fixed_point.sides(
-            error=abs(y - solution), mu=mu, theta=residual, kappa=0, computed_norm=abs(y)
-        )
-        assert lhs <= rhs
-        evidence.record(
-            Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs if rhs else Fraction(0), quantity="inexact_fixed_point"
-        )
+        sides = inexact_fixed_point.sides(error=abs(y - solution), mu=mu, theta=residual, kappa=0, computed_norm=abs(y))
+        evidence.record(Kind.EXACT, instances=1, worst_margin=exact_margin(sides), quantity="inexact_fixed_point")
 
     attack()

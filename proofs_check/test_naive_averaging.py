@@ -110,13 +110,13 @@ def steps_that_do_not_adapt() -> dict[str, tuple[Target, Callable[[Target, Tenso
         return 1 / (1 + F.output_norm(F(x)))
 
     return {
-        "constant step 1/2 on 1/x": (ReciprocalMap(), lambda F, x: torch.full_like(x, 0.5)),
-        "constant step 1/1000 on 1/x": (ReciprocalMap(), lambda F, x: torch.full_like(x, 1e-3)),
-        "constant step 1/2 on tan": (TanMap(), lambda F, x: torch.full_like(x, 0.5)),
+        "constant step 1/2 on 1/x": (ReciprocalMap(), lambda _, x: torch.full_like(x, 0.5)),
+        "constant step 1/1000 on 1/x": (ReciprocalMap(), lambda _, x: torch.full_like(x, 1e-3)),
+        "constant step 1/2 on tan": (TanMap(), lambda _, x: torch.full_like(x, 0.5)),
         "a step that sees sizes only, on x sin(1/x^2)": (OscillatingMap(), size_only),
         "a step linear in the distance to the singularity, on x sin(1/x^2)": (
             OscillatingMap(),
-            lambda F, x: x.abs().clamp_max(1.0),
+            lambda _, x: x.abs().clamp_max(1.0),
         ),
     }
 

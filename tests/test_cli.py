@@ -77,6 +77,14 @@ def test_text_is_wrapped_to_the_terminal_and_not_padded(
     assert "\x1b" not in "".join(lines)
 
 
+def test_names_to_copy_are_never_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    cli.main(["theorem", "T3"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    names = (*theorem("T3").constructions, theorem("T3").check)
+    assert all(any(line.endswith(name) for line in lines) for name in names)
+
+
 @pytest.mark.parametrize("identifier", [t.id for t in THEOREMS])
 def test_a_citation_is_plain_bibtex(identifier: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["cite", identifier]) == 0
@@ -212,7 +220,8 @@ def elsewhere(tmp_path: Path) -> Path:
 
 def check(elsewhere: Path, *words: str) -> subprocess.CompletedProcess[str]:
     code = f"import sys; from eqtheory.cli import main; sys.exit(main({['check', *words]!r}))"
-    return python(code, elsewhere / "work", PYTHONPATH=str(elsewhere / "installed"), COLUMNS="80")
+    path = os.pathsep.join(filter(None, [str(elsewhere / "installed"), os.environ.get("PYTHONPATH")]))
+    return python(code, elsewhere / "work", PYTHONPATH=path, COLUMNS="80")
 
 
 def test_check_runs_the_suite_and_writes_where_it_was_called(elsewhere: Path) -> None:

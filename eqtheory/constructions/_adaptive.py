@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import final, overload
 
 import torch
 from torch import Tensor
@@ -285,6 +285,22 @@ def estimated_relaxation(
         output_norm=output_norm or Euclidean(),
         contains=contains,
     )
+
+
+@overload
+def adaptive_relaxation(
+    represented: SampleTable,
+    *,
+    rule: RelaxationRule | None = None,
+    scale: float = 1.0,
+    table_radii: TableRadii | None = None,
+) -> TableRelaxation: ...
+
+
+@overload
+def adaptive_relaxation(
+    represented: Target, *, rule: RelaxationRule | None = None, scale: float = 1.0, table_radii: None = None
+) -> TargetRelaxation: ...
 
 
 def adaptive_relaxation(

@@ -20,6 +20,9 @@ from eqtheory.targets import SampleTable
 
 __all__ = ["ExactBalls", "SlopeMajorant", "TableRadii", "TableRelaxation"]
 
+_BLOCK_ENTRIES = 1 << 22
+"""Entries of one block of slopes: 32 MB in float64."""
+
 
 class TableRadii(ABC):
     """A way to find `rho` and `sigma` at every point of a table."""
@@ -39,21 +42,29 @@ class TableRadii(ABC):
 @final
 @dataclass(frozen=True)
 class ExactBalls(TableRadii):
-    """`h(x, r)` itself, from every ball: O(n^3) time, O(n^2) memory. For tables up to a few thousand rows."""
+    """`h(x, r)` itself, from every ball that can matter.
+
+    Since `h(x, r) >= 1 + |F(x)|`, both radii are at most `1/(1 + |F(x)|)`, and points from that distance on are in no ball that
+    counts. With at most `m` points closer than that, time is O(n^2 + n m^2) and memory O(n^2); for tables up to a few thousand
+    rows.
+    """
 
     def __call__(self, table: SampleTable) -> tuple[Tensor, Tensor]:
-        n = len(table)
         distances = table.input_norm.pairwise(table.inputs, table.inputs)
         slopes = slopes_of(table.output_norm.pairwise(table.values, table.values), distances)
         sizes = table.output_norm(table.values)
         rho, sigma = torch.empty_like(sizes), torch.empty_like(sizes)
-        centres = max(1, (1 << 22) // (n * n))
-        for start in range(0, n, centres):
-            part = slice(start, min(start + centres, n))
-            count = part.stop - part.start
+        counts = (distances < (1 / (1 + sizes)).unsqueeze(1)).sum(dim=1)
+        by_count = counts.argsort(descending=True)
+        start = 0
+        while start < len(table):
+            m = int(counts[by_count[start]])  # the fullest ball among the centres that are left
+            part = by_count[start : start + max(1, _BLOCK_ENTRIES // (m * m))]
+            near, index = distances[part].topk(m, dim=1, largest=False)
             rho[part], sigma[part] = exact_ball_radii(
-                distances[part], sizes.expand(count, n), slopes.expand(count, n, n)
+                near, sizes[index], slopes[index.unsqueeze(2), index.unsqueeze(1)]
             )
+            start += len(part)
         return rho, sigma
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar, final
 
@@ -12,13 +13,16 @@ __all__ = ["OncePerInput"]
 
 T = TypeVar("T")
 
+_KEPT = 4
+"""Inputs remembered at once: a solve works on one, a comparison of two inputs alternates between two."""
+
 
 @final
 class OncePerInput(Generic[T]):
-    """Remember the result for the last input tensor, as long as it is the same object and was not changed in place.
+    """Remember results for the last few input tensors, as long as they are the same objects and were not changed in place.
 
     Checks of a domain need a host synchronisation and radii need a bisection; neither belongs into an iteration. The memory
-    holds the input weakly. Nothing is remembered for inputs that require a gradient, whose results belong to a graph, nor for
+    holds inputs weakly. Nothing is remembered for inputs that require a gradient, whose results belong to a graph, nor for
     inference tensors, which do not count changes.
 
     Args:
@@ -27,14 +31,15 @@ class OncePerInput(Generic[T]):
 
     def __init__(self, compute: Callable[[Tensor], T]) -> None:
         self._compute = compute
-        self._last: tuple[weakref.ref[Tensor], int, T] | None = None
+        self._kept: deque[tuple[weakref.ref[Tensor], int, T]] = deque(maxlen=_KEPT)
 
     def __call__(self, x: Tensor) -> T:
         if x.requires_grad or x.is_inference():
             return self._compute(x)
-        last, version = self._last, x._version  # noqa: SLF001  (torch's counter of in-place changes)
-        if last is not None and last[0]() is x and last[1] == version:
-            return last[2]
+        version = x._version  # noqa: SLF001  (torch's counter of in-place changes)
+        for reference, seen, result in self._kept:
+            if reference() is x and seen == version:
+                return result
         result = self._compute(x)
-        self._last = (weakref.ref(x), version, result)
+        self._kept.append((weakref.ref(x), version, result))
         return result

@@ -14,12 +14,13 @@ Nothing in it has a unit: `lambda` is relative, and a change of scale by a power
 of `U^T U` is one, `lambda` drops directions whose singular value among unit columns is below `sqrt(lambda)`. The entries of
 `U^T U` are themselves wrong by a few unit roundoffs, so `lambda` is not taken below `16 u`.
 
-**Safeguard.** Let `best` be the smallest Euclidean residual so far, at `y_b`, and `mark` the last residual that was a permille
-below the mark before it. If the residual exceeds `growth * best`, or no new mark was set for `2 memory` steps, or the proposal
-is not finite, the memory is dropped and the next state is `G(y_b)`, the Picard step from the best state. Where `G` contracts in
-the Euclidean norm that step has residual at most `mu best`. So within every `2 memory + 2` evaluations either the mark, which is
-never below `best`, shrinks by a permille or `best` shrinks by `mu`: the residuals tend to zero at a linear rate whatever the
-extrapolation proposes. It can waste evaluations, but never convergence.
+**Safeguard.** Since the last restart, let `best` be the smallest Euclidean residual, at `y_b`, and `mark` the last residual that
+was a permille below the mark before it. If the residual exceeds `growth * best`, or no new mark was set for `2 memory` steps, or
+the proposal is not finite, the memory is dropped and the next state is `G(y_b)`, the Picard step from the best state; there
+`best` and `mark` start anew, so an operator whose residuals grow for a while is still followed, at worst by Picard steps. Where
+`G` contracts in the Euclidean norm, `G(y_b)` has residual at most `mu best <= mu mark`. So within every `2 memory + 2`
+evaluations the mark shrinks by a permille or by `mu`: the residuals tend to zero at a linear rate whatever the extrapolation
+proposes. It can waste evaluations, but never convergence.
 
 References:
     Anderson 1965; Walker and Ni 2011, SIAM J. Numer. Anal. 49, section 2 (the difference form).
@@ -47,17 +48,19 @@ _CLEAR_PROGRESS = 1 - 1e-3
 
 @dataclass(frozen=True)
 class AndersonState:
-    """What Anderson's iteration remembers; the batch is the first axis of every tensor.
+    """What Anderson's iteration remembers of the last `k` differences; the batch is the first axis of every tensor.
+
+    The columns are a tuple, oldest first: successive states share them, so a step copies none.
 
     Args:
         y: previous states, shape `(batch, n)`.
         f: their residuals.
         fresh: samples whose previous state may not be differenced with the next, shape `(batch,)`.
-        units: the columns `u`, oldest first, shape `(batch, memory, n)`.
-        moves: the columns `p`, the same shape.
-        gram: `U^T U` in float64, shape `(batch, memory, memory)`.
-        valid: which columns may be used, shape `(batch, memory)`.
-        best: smallest residual so far, shape `(batch,)`.
+        units: the columns `u`, each of shape `(batch, n)`.
+        moves: the columns `p`, likewise.
+        gram: `U^T U` in float64, shape `(batch, k, k)`.
+        valid: which columns may be used, shape `(batch, k)`.
+        best: smallest residual since the last restart, shape `(batch,)`.
         best_image: `G` at the state of that residual, shape `(batch, n)`.
         mark: residual at the last clear progress, shape `(batch,)`.
         stale: steps since then, or since the last restart, shape `(batch,)`.
@@ -66,8 +69,8 @@ class AndersonState:
     y: Tensor
     f: Tensor
     fresh: Tensor
-    units: Tensor
-    moves: Tensor
+    units: tuple[Tensor, ...]
+    moves: tuple[Tensor, ...]
     gram: Tensor
     valid: Tensor
     best: Tensor
@@ -76,23 +79,17 @@ class AndersonState:
     stale: Tensor
 
 
-def _dots(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products along the last axis, each independent of how many others are taken.
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of corresponding rows, each independent of how many others are taken.
 
-    A product of matrices would be faster and may round differently for every batch size. A single sum is given a twin,
-    since torch splits a lone long reduction over its threads, which also changes the last bits.
+    A product of matrices would be faster and may round differently for every batch size. A single row is given a twin, since
+    torch splits a lone long sum over its threads, which also changes the last bits.
 
     Returns:
-        The shape of `a * b` without its last axis.
+        Shape `(batch,)`.
     """
     product = a * b
-    if product.numel() == product.shape[-1]:
-        return product.expand(2, *product.shape[1:]).sum(dim=-1)[:1]
-    return product.sum(dim=-1)
-
-
-def _push(columns: Tensor, new: Tensor) -> Tensor:
-    return torch.cat([columns[:, 1:], new.unsqueeze(1)], dim=1)
+    return product.sum(dim=1) if len(product) > 1 else product.expand(2, -1).sum(dim=1)[:1]
 
 
 @final
@@ -143,16 +140,15 @@ class Anderson(Solver[AndersonState]):
             The state before the first step.
         """
         flat = rows(y.to(_working(y.dtype)))
-        batch, n = flat.shape
-        m = min(self.memory, n)
+        batch = flat.shape[0]
         return AndersonState(
             y=torch.zeros_like(flat),
             f=torch.zeros_like(flat),
             fresh=torch.ones(batch, dtype=torch.bool, device=y.device),
-            units=flat.new_zeros(batch, m, n),
-            moves=flat.new_zeros(batch, m, n),
-            gram=torch.zeros(batch, m, m, dtype=torch.float64, device=y.device),
-            valid=torch.zeros(batch, m, dtype=torch.bool, device=y.device),
+            units=(),
+            moves=(),
+            gram=torch.zeros(batch, 0, 0, dtype=torch.float64, device=y.device),
+            valid=torch.zeros(batch, 0, dtype=torch.bool, device=y.device),
             best=flat.new_full((batch,), torch.inf),
             best_image=torch.zeros_like(flat),
             mark=flat.new_full((batch,), torch.inf),
@@ -183,11 +179,12 @@ class Anderson(Solver[AndersonState]):
         units, moves, gram, valid = self._remember(state, here, f)
         direction = f / size.clamp_min(torch.finfo(size.dtype).tiny).unsqueeze(1)
         c = self._combine(units, gram, valid, direction)
-        correction = ((c * size.unsqueeze(1)).unsqueeze(2) * moves).sum(dim=1)
-        proposal = here + self.mixing * f - correction
+        proposal = here + self.mixing * f
+        for j, move in enumerate(moves):
+            proposal = torch.addcmul(proposal, (c[:, j] * size).unsqueeze(1), move, value=-1)
 
         finite = torch.isfinite(torch.linalg.vector_norm(proposal, ord=torch.inf, dim=1))
-        restart = (size > self.growth * best) | (stale > 2 * state.valid.shape[1]) | ~finite
+        restart = (size > self.growth * best) | (stale > 2 * self._depth(here)) | ~finite
         proposal = torch.where(restart.unsqueeze(1), best_image, proposal)
         following = AndersonState(
             y=here,
@@ -197,14 +194,20 @@ class Anderson(Solver[AndersonState]):
             moves=moves,
             gram=gram,
             valid=valid & ~restart.unsqueeze(1),
-            best=best,
+            best=torch.where(restart, torch.inf, best),
             best_image=best_image,
-            mark=torch.where(progress, size, state.mark),
+            mark=torch.where(restart, torch.inf, torch.where(progress, size, state.mark)),
             stale=torch.where(restart, 0, stale),
         )
         return proposal.reshape(y.shape).to(y.dtype), following
 
-    def _remember(self, state: AndersonState, here: Tensor, f: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _depth(self, flat: Tensor) -> int:
+        """More differences than dimensions would only repeat what the others say."""
+        return min(self.memory, flat.shape[1])
+
+    def _remember(
+        self, state: AndersonState, here: Tensor, f: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor]:
         """Columns, their inner products and which of them count, with the newest difference added."""
         df = f - state.f
         length = torch.linalg.vector_norm(df, dim=1)
@@ -212,24 +215,26 @@ class Anderson(Solver[AndersonState]):
         usable = ~state.fresh & (length > torch.finfo(length.dtype).tiny)
         scale = torch.where(usable, length, 1.0).unsqueeze(1)
         unit, move = df / scale, (here - state.y + self.mixing * df) / scale
-        units, moves = _push(state.units, unit), _push(state.moves, move)
-        valid = torch.cat([state.valid[:, 1:], usable.unsqueeze(1)], dim=1)
-        products = _dots(units, unit.unsqueeze(1)).double()
-        gram = torch.empty_like(state.gram)
-        gram[:, :-1, :-1] = state.gram[:, 1:, 1:]
+        m = self._depth(here)
+        units, moves = (*state.units, unit)[-m:], (*state.moves, move)[-m:]
+        valid = torch.cat([state.valid, usable.unsqueeze(1)], dim=1)[:, -m:]
+        products = torch.stack([_dot(u, unit) for u in units], dim=1).double()
+        gram = products.new_empty(len(f), len(units), len(units))
+        kept = len(units) - 1
+        gram[:, :kept, :kept] = state.gram[:, state.gram.shape[1] - kept :, state.gram.shape[1] - kept :]
         gram[:, -1, :] = products
         gram[:, :, -1] = products
         return units, moves, gram, valid
 
-    def _combine(self, units: Tensor, gram: Tensor, valid: Tensor, direction: Tensor) -> Tensor:
+    def _combine(self, units: tuple[Tensor, ...], gram: Tensor, valid: Tensor, direction: Tensor) -> Tensor:
         """Coefficients `c` of the columns, zero where a column does not count, in the dtype of the columns."""
-        ridge = max(self.regularization, 16 * unit_roundoff(units.dtype))
+        ridge = max(self.regularization, 16 * unit_roundoff(direction.dtype))
         both = valid.unsqueeze(2) & valid.unsqueeze(1)
-        matrix = torch.where(both, gram, 0.0) + ridge * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        target = torch.where(valid, _dots(units, direction.unsqueeze(1)).double(), 0.0)
-        solution, _ = torch.linalg.solve_ex(matrix, target)
+        identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+        target = torch.stack([_dot(u, direction) for u in units], dim=1).double()
+        solution, _ = torch.linalg.solve_ex(torch.where(both, gram, 0.0) + ridge * identity, target * valid)
         # A column that does not count may hold anything; its coefficient is exactly zero and must stay so.
-        return torch.where(valid, solution, 0.0).to(units.dtype)
+        return torch.where(valid, solution, 0.0).to(direction.dtype)
 
 
 def _working(dtype: torch.dtype) -> torch.dtype:

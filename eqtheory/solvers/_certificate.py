@@ -8,7 +8,7 @@ bound of it:
 - the residual: the computed norm is multiplied by `Gauge.inflation` and increased by `Gauge.underflow`;
 - the evaluation error: the operator's declared `Rounding`. Without one it is taken as zero, and the bound says so;
 - `mu`: it is a floating-point number, often computed from the input by a few operations on quantities of size one, so it is
-  increased by four unit roundoffs of its own type. Where that reaches one, nothing is known and the bound is infinite;
+  increased by 16 unit roundoffs of its own type. Where that reaches one, nothing is known and the bound is infinite;
 - the arithmetic of the bound itself happens in float64 and is increased by its own few roundings.
 """
 
@@ -47,7 +47,7 @@ def _contraction_factor(mu: Bound | LocalBound, x: Any, y: Tensor) -> Tensor:
     else:
         own = unit_roundoff(torch.float64)
         value = torch.tensor([float(came)], dtype=torch.float64, device=y.device)
-    return (value.clamp_min(0.0) + 4 * own).expand(y.shape[0])
+    return (value.clamp_min(0.0) + 16 * own).expand(y.shape[0])
 
 
 @final

@@ -17,13 +17,14 @@ from eqtheory.targets._elementary import (
     TwoSidedReciprocalMap,
 )
 from eqtheory.targets._kepler import KeplerMap
+from eqtheory.targets._lambert import LambertWMap
 from eqtheory.targets._linear_program import LinearProgramMap
 from eqtheory.targets._matrices import MatrixInverseMap, MatrixSquareRootMap
 from eqtheory.targets._piecewise import FloorMap, IslandsMap
 from eqtheory.targets._rational import RationalTable
 from eqtheory.targets._roots import CubicRootMap, QuadraticRootMap
 from eqtheory.targets._samples import SampleTable, from_samples
-from eqtheory.targets._special import DigammaMap, GammaMap, LambertWMap
+from eqtheory.targets._special import DigammaMap, GammaMap
 from eqtheory.targets._trigonometric import OscillatingMap, TanMap
 from eqtheory.targets._vectors import InversionMap, NormalisationMap
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eqtheory.roundoff import unit_roundoff
 
-__all__ = ["HALF_PI", "INVERSE_E", "U", "lowered", "raised", "reach", "two_product", "two_sum"]
+__all__ = ["HALF_PI", "INVERSE_E", "U", "lowered", "polynomial", "raised", "reach", "two_product", "two_sum"]
 
 U = unit_roundoff(torch.float64)
 """Unit roundoff of float64, in which all targets compute."""
@@ -110,3 +110,19 @@ def raised(q: Tensor, r: Tensor, slope: Tensor) -> Tensor:
         The bound, infinite where `slope` is.
     """
     return q + _SLACK * q.abs() + (1.0 + _SLACK) * (r * slope)
+
+
+def polynomial(coefficients: tuple[float, ...], z: Tensor) -> Tensor:
+    """Evaluate a polynomial by Horner's rule.
+
+    Args:
+        coefficients: from the constant term upwards.
+        z: arguments.
+
+    Returns:
+        `sum_k coefficients[k] z^k`, the shape of `z`.
+    """
+    total = torch.zeros_like(z)
+    for coefficient in reversed(coefficients):
+        total = total * z + coefficient
+    return total

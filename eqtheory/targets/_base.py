@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from eqtheory.errors import InputError, NonFiniteError, ShapeError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.operators import OncePerInput
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.targets._arithmetic import U
+from eqtheory.targets._checks import outwards, radii_of, require_finite, whole
 from eqtheory.targets._domains import normal
 from eqtheory.targets._exact import precise, to_precise, to_tensor
 from eqtheory.targets._hooks import TargetHooks
@@ -31,11 +32,6 @@ _REDRAWS = 64
 
 _DEPTHS = 512
 """Depths `2^-k` at which a steep pair is looked for: down to 1e-154, whose square is still a normal number."""
-
-
-def _whole(mask: Tensor) -> Tensor:
-    """Which samples satisfy an entrywise condition in every entry."""
-    return mask if mask.ndim == 1 else mask.flatten(1).all(dim=1)
 
 
 class Target(TargetHooks):
@@ -68,7 +64,7 @@ class Target(TargetHooks):
             ShapeError: wrong shape or empty batch.
         """
         value = self._value(self._checked("x", x)).to(x.dtype)
-        self._require_finite(x, value)
+        require_finite(x, value)
         return value
 
     def contains(self, x: Tensor) -> Tensor:
@@ -120,7 +116,7 @@ class Target(TargetHooks):
             generator: source of randomness, on the device of `x`.
 
         Returns:
-            Vectors of unit `input_norm`, the shape and type of `x`.
+            Vectors of unit `input_norm`, like `x`.
         """
         v = self.tangent(normal(tuple(self._checked("x", x).shape), generator))
         return (v / self.input_norm(v).reshape(-1, *[1] * (v.ndim - 1))).to(x.dtype)
@@ -168,16 +164,8 @@ class Target(TargetHooks):
         """
         with torch.no_grad():
             centre = self._checked("x", x)
-            radius = batch_of("r", r, trailing=()).double()
-            if radius.shape[0] != centre.shape[0]:
-                raise ShapeError("r", f"shape {tuple(r.shape)}", f"({x.shape[0]},), one radius per centre", "expand it")
-            if not bool((radius > 0).all()):
-                first = int((radius <= 0).nonzero()[0])
-                raise InputError(
-                    "r", f"{float(radius[first])} at sample {first}", "r > 0", "a ball needs a positive radius"
-                )
-            sup, lip = self._bounds(centre, radius)
-            return self._outwards(sup, x.dtype), self._outwards(lip, x.dtype)
+            sup, lip = self._bounds(centre, radii_of(r, centre.shape[0]))
+            return outwards(sup, self.bound_ulps, x.dtype), outwards(lip, self.bound_ulps, x.dtype)
 
     def evaluation_error(self, x: Tensor) -> Tensor:
         """Bound the error of a computed value.
@@ -191,11 +179,12 @@ class Target(TargetHooks):
         with torch.no_grad():
             point = self._checked("x", x)
             value = self._value(point)
-            error = U * self.evaluation_ulps * self._error_scale(point, value)
+            # Below the normal range rounding is absolute.
+            error = U * self.evaluation_ulps * self._error_scale(point, value) + torch.finfo(x.dtype).tiny
             if x.dtype != torch.float64:
                 # Rounding the float64 value to the type of x adds one roundoff of that type; the sum is rounded upwards.
                 u = unit_roundoff(x.dtype)
-                error = (1 + 4 * u) * (error * (1 + u) + u * self.output_norm(value))
+                error = (1 + 4 * u) * (error + u * (error + self.output_norm(value)))
             return error.to(x.dtype)
 
     def exact_values(self) -> tuple[tuple[Any, Any], ...]:
@@ -249,7 +238,7 @@ class Target(TargetHooks):
             if not bool(((depth > 0) & (depth <= 1)).all()):
                 raise InputError("depth", str(float(depth.min())), "0 < depth <= 1", "halve repeatedly, starting at 1")
             x, z = self._approach(depth)
-            keep = _whole(torch.isfinite(x) & torch.isfinite(z))
+            keep = whole(torch.isfinite(x) & torch.isfinite(z))
             x, z = x[keep], z[keep]
             keep = self._usable(x) & self._usable(z)
             x, z = x[keep], z[keep]
@@ -300,26 +289,14 @@ class Target(TargetHooks):
             inside(argument, x, self._membership(point), self.domain, self.remedy)
         return point
 
-    def _require_finite(self, x: Tensor, value: Tensor) -> None:
-        finite = _whole(torch.isfinite(value.detach()))
-        if not bool(finite.all()):
-            first = int((~finite).nonzero()[0])
-            came = f"a point whose value {x.dtype} cannot hold, at sample {first}"
-            raise NonFiniteError("x", came, "a finite value", "use a wider type, or drop that sample")
-
     def _usable(self, x: Tensor) -> Tensor:
         """Finite points of the domain whose value is finite in the type of `x`."""
-        finite = _whole(torch.isfinite(x))
+        finite = whole(torch.isfinite(x))
         point = x.double()
         usable = torch.zeros_like(finite)
         rows = finite.nonzero().flatten()
         rows = rows[self._contains(point[rows])] if rows.numel() else rows
         if rows.numel():
             value = self._value(point[rows]).to(x.dtype)
-            usable[rows] = _whole(torch.isfinite(value))
+            usable[rows] = whole(torch.isfinite(value))
         return usable
-
-    def _outwards(self, bound: Tensor, dtype: torch.dtype) -> Tensor:
-        # NaN can only come from infinity minus infinity, where nothing finite is known.
-        raised = torch.nan_to_num(bound, nan=torch.inf, posinf=torch.inf) * (1 + self.bound_ulps * U)
-        return raised if dtype == torch.float64 else (raised * (1 + 2 * unit_roundoff(dtype))).to(dtype)

@@ -16,13 +16,10 @@ from eqtheory.targets._base import Target
 
 __all__ = ["Composition", "TargetSum"]
 
-_TINY = torch.finfo(torch.float64).tiny
-"""Radius that stands for 0 where an inner map is constant on a ball."""
-
-
 def _jacobian_norm(target: Target, x: Tensor) -> Tensor:
-    """Spectral norm of the derivative: the local modulus of a C1 map between Euclidean spaces at points with a convex
-    neighbourhood in the domain, since slopes of nearby pairs are means of derivatives."""
+    """Spectral norm of the derivative."""
+    # It is the local modulus of a C1 map between Euclidean spaces at points with a convex neighbourhood in the domain, since
+    # differences of nearby values are integrals of the derivative.
     with torch.enable_grad():
         point = x.detach().clone().requires_grad_()
         value = target(point).flatten(1) if target.output_shape else target(point).unsqueeze(1)
@@ -90,7 +87,7 @@ class Composition(Target):
             kept = rows[found]
             inside = torch.zeros_like(inside)
             if kept.numel():
-                radius = (2 * self.inner.evaluation_error(x[kept])).clamp_min(_TINY)
+                radius = 2 * self.inner.evaluation_error(x[kept])
                 inside[kept] = torch.isfinite(self.outer.ball_bounds(middle[found], radius)[1])
         return inside
 
@@ -100,7 +97,7 @@ class Composition(Target):
     def _error_scale(self, x: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002  (the outer map is asked at its own input)
         # |fl F2(y~) - F2(y)| <= error of F2 at y~ + lip(F2; B(y~, |y~ - y|)) |y~ - y|, in roundoffs.
         middle, moved = self._middle(x), self.inner.evaluation_error(x)
-        slope = self.outer.ball_bounds(middle, (2 * moved).clamp_min(_TINY))[1]
+        slope = self.outer.ball_bounds(middle, 2 * moved)[1]
         return (self.outer.evaluation_error(middle) + slope * moved) / U
 
     def _modulus(self, x: Tensor) -> Tensor:
@@ -113,7 +110,7 @@ class Composition(Target):
         radius = inner_lip * r + self.inner.evaluation_error(x)
         known = torch.isfinite(radius)
         sup, lip = self.outer.ball_bounds(
-            self._middle(x), torch.where(known, radius, torch.ones_like(radius)).clamp_min(_TINY)
+            self._middle(x), torch.where(known, radius, torch.ones_like(radius))
         )
         infinite = torch.full_like(r, torch.inf)
         lip = torch.where(inner_lip == 0, torch.zeros_like(lip), lip * inner_lip)
@@ -142,8 +139,9 @@ class Composition(Target):
 class TargetSum(Target):
     """`F1(x) + F2(x)` on the intersection of the two domains, which should be one and the same.
 
-    Bounds add, and so does monotonicity. In Euclidean norms `local_modulus` is the exact norm of the derivative (slopes may
-    cancel); otherwise the sum of the two moduli, an upper bound, as `modulus_side` says.
+    Bounds add, and so does monotonicity; where the slopes of the two maps cancel, they stay above the slopes of the sum however
+    small the ball. In Euclidean norms `local_modulus` is the norm of the derivative, up to rounding relative to the two moduli;
+    otherwise it is their sum, an upper bound, as `modulus_side` says.
 
     Args:
         first: `F1`; samples are drawn from its domain.

@@ -123,12 +123,12 @@ def mixture(generator: Generator, *parts: Tensor) -> Tensor:
 
     Args:
         generator: source of randomness.
-        parts: tensors of one shape `(n, ...)`, or fewer trailing axes to be broadcast.
+        parts: tensors of one shape `(n, ...)`.
 
     Returns:
         Shape `(n, ...)`.
     """
-    stacked = torch.stack(torch.broadcast_tensors(*parts))
+    stacked = torch.stack(parts)
     n = stacked.shape[1]
     which = (_rand((n,), generator) * len(parts)).long().clamp_max(len(parts) - 1)
     return stacked[which, torch.arange(n, device=stacked.device)]

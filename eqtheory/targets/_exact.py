@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["DIGITS", "precise", "to_precise", "to_tensor"]
+__all__ = ["DIGITS", "bisect", "precise", "to_precise", "to_tensor"]
 
 DIGITS = 120
 """Working digits of a reference: 50 are promised, the rest outweighs the conditioning of points 1e-30 from a singularity."""
@@ -65,3 +65,20 @@ def to_tensor(x: Any) -> Tensor:
         return [rounded(p) for p in part] if isinstance(part, (tuple, list)) else float(part)
 
     return torch.tensor(rounded(x), dtype=torch.float64)
+
+
+def bisect(function: Callable[[Any], Any], low: Any, high: Any) -> Any:
+    """Solve `function(t) = 0` for a rising function, with no assumption that could fail.
+
+    Args:
+        function: rising on the interval.
+        low: a point where it is not positive.
+        high: a point where it is not negative.
+
+    Returns:
+        The root, to the working precision relative to the length of the interval.
+    """
+    for _ in range(4 * DIGITS):  # a digit takes 3.3 halvings
+        middle = (low + high) / 2
+        low, high = (low, middle) if function(middle) > 0 else (middle, high)
+    return (low + high) / 2

@@ -12,9 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from eqtheory.operators import OncePerInput
-from eqtheory.targets._arithmetic import lowered, raised, reach
+from eqtheory.targets._arithmetic import lowered, polynomial, raised, reach
 from eqtheory.targets._base import Target
 from eqtheory.targets._domains import constant, log_uniform, mixture, signs, uniform
+from eqtheory.targets._exact import bisect
 
 __all__ = ["KeplerMap"]
 
@@ -43,14 +44,12 @@ def _denominator(gap: Tensor, eccentric: Tensor) -> Tensor:
 
 
 def _solve(e: Tensor, mean: Tensor) -> Tensor:
-    """Solve for `0 <= E <= pi` given `0 <= M <= pi`.
-
-    `f(E) = E - e sin E - M` rises and is convex on `[0, pi]`, so Newton's method falls monotonically to the root from any point
-    above it. Such points are `pi`; `M + e`; `M/(1-e)`, as `E - e sin E >= (1-e) E`; and `(12 M/e)^(1/3)`, as
-    `E - e sin E >= e (E - sin E) >= e E^3/12` on `[0, pi]`. One of the last two is always within a constant factor of the root.
-    Written as `(1-e) E + e (E - sin E) - M`, with a series for small `E`, the residual has a relative error of a few roundoffs of
-    `M`, and so has the root, since `M <= E (1 - e cos E)`.
-    """
+    """Solve for `0 <= E <= pi` given `0 <= M <= pi`."""
+    # f(E) = E - e sin E - M rises and is convex on [0, pi], so Newton's method falls monotonically to the root from any point
+    # above it. Such points are pi; M + e; M/(1-e), as E - e sin E >= (1-e) E; and (12 M/e)^(1/3), as
+    # E - e sin E >= e (E - sin E) >= e E^3/12 on [0, pi]. One of the last two is always within a constant factor of the root.
+    # Written as (1-e) E + e (E - sin E) - M, with a series for small E, the residual has a relative error of a few roundoffs of
+    # M, and so has the root, since M <= E (1 - e cos E).
     gap = 1 - e
     cube = torch.pow(12 * mean / e.clamp_min(0.5), 1 / 3)
     start = torch.minimum(mean + e, mean / gap).clamp_max(math.pi)
@@ -58,10 +57,7 @@ def _solve(e: Tensor, mean: Tensor) -> Tensor:
     for _ in range(_NEWTON_STEPS):
         small = value.clamp_max(1.0)
         square = small * small
-        tail = torch.zeros_like(value)
-        for coefficient in reversed(_SERIES):
-            tail = tail * square + coefficient
-        excess = torch.where(value < 1, small * square * tail, value - torch.sin(value))
+        excess = torch.where(value < 1, small * square * polynomial(_SERIES, square), value - torch.sin(value))
         value = value - ((gap * value - mean) + e * excess) / _denominator(gap, value)
     return value.clamp_min(0.0)
 
@@ -77,7 +73,7 @@ class _Anomaly(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         e, value = ctx.saved_tensors
         scaled = grad / _denominator(1 - e, value)
         return scaled * torch.sin(value), scaled
@@ -86,7 +82,7 @@ class _Anomaly(torch.autograd.Function):
 def _solved(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Reduced mean anomaly, reduced solution and full turns."""
     turns, mean = _reduced(x[:, 1])
-    return mean, _Anomaly.apply(x[:, 0], mean), turns
+    return mean, _Anomaly.apply(x[:, 0], mean), turns  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 @final
@@ -156,12 +152,9 @@ class KeplerMap(Target):
         return tuple(((e, anomaly - e * sympy.sin(anomaly)), anomaly) for e, anomaly in (*cases, *near))
 
     def _reference(self, mp: Any, x: Any) -> Any:
-        # The root lies within e of M.
+        # E - e sin E rises, and the root lies within e of M.
         e, mean = x
-        if e == 0:
-            return mean
-        bracket = (mean - e - mp.mpf(2) ** -40, mean + e + mp.mpf(2) ** -40)
-        return mp.findroot(lambda value: value - e * mp.sin(value) - mean, bracket, solver="ridder", maxsteps=2000)
+        return bisect(lambda value: value - e * mp.sin(value) - mean, mean - e, mean + e)
 
     def _approach(self, depth: Tensor) -> tuple[Tensor, Tensor]:
         # At e = 1 - h the slope in M is 1/h at M = 0, and stays so up to about M = h^(3/2).

@@ -182,8 +182,9 @@ class LinearProgramMap(Target):
         m, n = self.rows, len(self.costs)
         out = []
         for step in (sympy.Integer(1), sympy.Rational(1, 2), sympy.Rational(1, 2**20)):
-            inner = sympy.Matrix(m, m, lambda i, j, s=step: s if i == j == m - 1 else int(i == j) + (i < j) * s)
-            value = sympy.Matrix(m, 1, lambda i, _: i + 1)
+            rows = [[sympy.Integer(int(i == j)) if i >= j else step for j in range(m)] for i in range(m)]
+            rows[-1][-1] = step
+            inner, value = sympy.Matrix(rows), sympy.Matrix(list(range(1, m + 1)))
             entries = [inner[i, j] if j < m else sympy.Integer(0) for i in range(m) for j in range(n)]
             out.append(((*entries, *(inner * value)), (*value, *[sympy.Integer(0)] * (n - m))))
         return tuple(out)

@@ -54,11 +54,6 @@ class _MatrixTarget(Target):
         self.input_shape = self.output_shape = (dimension, dimension)
         self.name = f"{title} ({dimension} x {dimension}, {norm.name})"
 
-    def _diagonal(self, last: Tensor) -> Tensor:
-        entries = last.new_ones(last.shape[0], self.dimension)
-        entries[:, -1] = last
-        return torch.diag_embed(entries)
-
     def _block(self, sympy: Any, block: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
         """A small matrix bordered by the identity, or cut down to the dimension."""
         n = self.dimension
@@ -142,7 +137,9 @@ class MatrixInverseMap(_MatrixTarget):
         return mp.inverse(mp.matrix(x)).tolist()
 
     def _approach(self, depth: Tensor) -> tuple[Tensor, Tensor]:
-        return self._diagonal(depth), self._diagonal(depth / 2)
+        entries = depth.new_ones(2, depth.shape[0], self.dimension)
+        entries[0, :, -1], entries[1, :, -1] = depth, depth / 2
+        return torch.diag_embed(entries[0]), torch.diag_embed(entries[1])
 
 
 class _SymmetricRoot(torch.autograd.Function):
@@ -161,8 +158,8 @@ class _SymmetricRoot(torch.autograd.Function):
         return (root + root.mT) / 2
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         s, vectors = ctx.saved_tensors
         rotated = vectors.mT @ ((grad + grad.mT) / 2) @ vectors
         return vectors @ (rotated / (s.unsqueeze(1) + s.unsqueeze(2))) @ vectors.mT
@@ -203,7 +200,7 @@ class MatrixSquareRootMap(_MatrixTarget):
         return eigenvalues[:, 0] - slack, eigenvalues[:, -1] + slack
 
     def _value(self, x: Tensor) -> Tensor:
-        return _SymmetricRoot.apply(x)
+        return _SymmetricRoot.apply(x)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def _error_scale(self, x: Tensor, value: Tensor) -> Tensor:
         # The computed eigenvalues are those of a matrix within n U |A| of A, and the root's slope between them is at most
@@ -250,4 +247,6 @@ class MatrixSquareRootMap(_MatrixTarget):
         return (vectors * mp.diag([mp.sqrt(value) for value in eigenvalues]) * vectors.T).tolist()
 
     def _approach(self, depth: Tensor) -> tuple[Tensor, Tensor]:
-        return self._diagonal(depth), self._diagonal(depth / 4)
+        # Multiples of the identity: well conditioned at every scale, so the slope 1/sqrt(depth) is not lost in rounding.
+        unit = torch.eye(self.dimension, dtype=depth.dtype, device=depth.device)
+        return depth.reshape(-1, 1, 1) * unit, depth.reshape(-1, 1, 1) / 4 * unit

@@ -7,7 +7,6 @@ Every bound has the form `q(x) -+ r Lambda(x,r)`, which is monotone (see `lowere
 
 from __future__ import annotations
 
-import math
 from typing import Any, final
 
 import torch
@@ -16,6 +15,7 @@ from torch import Generator, Tensor
 from eqtheory.targets._arithmetic import lowered, raised, two_product, two_sum
 from eqtheory.targets._base import Target
 from eqtheory.targets._domains import constant, log_uniform, mixture, signs
+from eqtheory.targets._exact import bisect
 
 __all__ = ["CubicRootMap", "QuadraticRootMap"]
 
@@ -113,11 +113,9 @@ class CubicRootMap(Target):
         return total + (low + (4 * cube_low - (error_27 + 27 * other_low)))
 
     def _angle(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`t = 2 sqrt(-p/3) cos(a)` with `cos 3a = -q sqrt(27 / (4|p|^3))`, `0 < a < pi/3`.
-
-        `sin 3a = sqrt(D / (4|p|^3))` is accurate even where the cosine is -1 up to rounding, and so is `3a` from both. At the root
-        `m = |p| sin 3a / sin a`, a product of accurate factors where `3t^2 + p` would cancel.
-        """
+        """The angle `a` with `t = 2 sqrt(-p/3) cos a`, the root `t`, and `m = 3t^2 + p` there."""
+        # cos 3a = -q sqrt(27 / (4|p|^3)) with 0 < a < pi/3, and sin 3a = sqrt(D / (4|p|^3)) is accurate even where the cosine is -1
+        # up to rounding: so is 3a from both. m = |p| sin 3a / sin a is a product of accurate factors where 3t^2 + p cancels.
         size = -x[:, 0]
         root = self._discriminant(x).sqrt()
         a = torch.atan2(root, -(27.0**0.5) * x[:, 1]) / 3
@@ -162,10 +160,10 @@ class CubicRootMap(Target):
         )
 
     def _reference(self, mp: Any, x: Any) -> Any:
-        # t^3 + p t + q rises beyond its last turning point sqrt(-p/3), and is positive at 2 sqrt(-p/3) > t: bisection, then secant.
+        # t^3 + p t + q rises beyond its last turning point sqrt(-p/3), and is positive at twice that.
         p, q = x
         turn = mp.sqrt(-p / 3)
-        return mp.findroot(lambda t: t**3 + p * t + q, (turn, 2 * turn), solver="ridder", maxsteps=2000)
+        return bisect(lambda t: t**3 + p * t + q, turn, 2 * turn)
 
     def _approach(self, depth: Tensor) -> tuple[Tensor, Tensor]:
         # For p = -3 and q = 2 - h two roots meet at t = 1 as h goes to 0: t = 1 + sqrt(h/3) + ...

@@ -1,10 +1,9 @@
-"""Gamma and digamma on several branches between their poles 0, -1, -2, ..., and the principal branch of Lambert's W.
+"""Gamma and digamma on several branches between their poles 0, -1, -2, ...
 
 Points near a pole `k` are written `x = k + s` with `s` exact, since `k + s` rounded would lose the distance to the pole.
 
 References:
     M. Abramowitz, I. A. Stegun, Handbook of Mathematical Functions, 6.1.40, 6.3.18, 6.4.12 (asymptotic series).
-    R. M. Corless et al., On the Lambert W function, Advances in Computational Mathematics 5 (1996).
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from typing import Any, final
 import torch
 from torch import Generator, Tensor
 
-from eqtheory.targets._arithmetic import INVERSE_E, U, reach
+from eqtheory.targets._arithmetic import U, polynomial
 from eqtheory.targets._base import Target
 from eqtheory.targets._domains import log_uniform, mixture, signs, uniform
 
-__all__ = ["DigammaMap", "GammaMap", "LambertWMap"]
+__all__ = ["DigammaMap", "GammaMap"]
 
 _LOWEST = -4
 """The domain is `x > -4`: four branches between poles and the positive half-line."""
@@ -30,16 +29,6 @@ _SHIFT = 12
 _LOG_GAMMA = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760, -1 / 12)
 _TRIGAMMA = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
-
-_PHI = tuple((k - 1) / math.factorial(k) for k in range(2, 24))
-"""Coefficients of `(1 + (v - 1) e^v) / v^2`, to 1e-22 for `v <= 1`."""
-
-
-def _series(coefficients: tuple[float, ...], z: Tensor) -> Tensor:
-    total = torch.zeros_like(z)
-    for c in reversed(coefficients):
-        total = total * z + c
-    return total
 
 
 def _shifted(k: Tensor, s: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
@@ -58,7 +47,9 @@ def _gamma(k: Tensor, s: Tensor) -> Tensor:
     x, steps = _shifted(k, s)
     half_power = torch.pow(x, (x - 0.5) / 2)
     value = (
-        (math.sqrt(2 * math.pi) * half_power * torch.exp(-x)) * half_power * torch.exp(_series(_LOG_GAMMA, x**-2) / x)
+        (math.sqrt(2 * math.pi) * half_power * torch.exp(-x))
+        * half_power
+        * torch.exp(polynomial(_LOG_GAMMA, x**-2) / x)
     )
     for _, factor in steps:
         value = value / factor
@@ -68,7 +59,7 @@ def _gamma(k: Tensor, s: Tensor) -> Tensor:
 def _digamma(k: Tensor, s: Tensor) -> Tensor:
     # psi(x) ~ log x - 1/(2x) - 1/(12 x^2) + ..., and psi(k + s) = psi(12 + s) - sum_{j=k}^{11} 1/(s + j).
     x, steps = _shifted(k, s)
-    value = torch.log(x) - 0.5 / x + x**-2 * _series(_DIGAMMA, x**-2)
+    value = torch.log(x) - 0.5 / x + x**-2 * polynomial(_DIGAMMA, x**-2)
     for applies, factor in reversed(steps):  # largest terms last
         value = value - applies / factor
     return value
@@ -77,7 +68,7 @@ def _digamma(k: Tensor, s: Tensor) -> Tensor:
 def _trigamma(k: Tensor, s: Tensor) -> Tensor:
     # psi'(x) ~ 1/x + 1/(2 x^2) + 1/(6 x^3) - ..., and psi'(k + s) = psi'(12 + s) + sum 1/(s + j)^2: all terms positive.
     x, steps = _shifted(k, s)
-    value = 1 / x + 0.5 * x**-2 + x**-3 * _series(_TRIGAMMA, x**-2)
+    value = 1 / x + 0.5 * x**-2 + x**-3 * polynomial(_TRIGAMMA, x**-2)
     for applies, factor in reversed(steps):
         value = value + applies / (factor * factor)
     return value
@@ -99,31 +90,22 @@ class _BranchedTarget(Target):
         return (x > _LOWEST) & ((x > 0) | (x != torch.round(x)))
 
     def _ends(self, x: Tensor, r: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Whether the closed ball misses every pole, and its ends as `(k, s)`.
-
-        Right of 0 the only pole in reach is 0. Between poles let `k` be the nearest one and `s = x - k`: the near end is
-        `|s| - r` away from it, and the far one `(1/2 - |s|) + (1/2 - r)` away from the next pole; every difference here is
-        exact or a sum of exact parts of one sign whenever it is small.
-        """
+        """Whether the closed ball misses every pole, and its two ends as `(k, s)`."""
+        # Right of 0 the only pole in reach is 0. Between poles let k be the nearest one and s = x - k: the near end of the ball is
+        # |s| - r away from k, and the far end |s| + r, which past one half is written as (1/2 - |s|) + (1/2 - r) from the next
+        # pole. Each of these is relatively accurate, however small.
         k, s = _split(x)
         side = torch.where(s < 0, -1.0, 1.0).to(x.dtype)
         size = s.abs()
-        near, far = size - r, (0.5 - size) + (0.5 - r)
-        positive = x > 0
+        positive, crosses = x > 0, size + r > 0.5
         tame = torch.where(positive, x, size) > r
-        # An offset above one half is written from the next integer; both stay exact.
-        over_near, over_far = torch.round(near), torch.round(far)
         left_k, left_s = _split(x - r)
         right_k, right_s = _split(x + r)
-        zero, one = torch.zeros_like(x), torch.ones_like(x)
-        end_a = (
-            torch.where(positive, left_k, k + side * over_near),
-            torch.where(positive, left_s, side * (near - over_near)),
-        )
-        end_b = (
-            torch.where(positive, right_k, k + side - side * over_far),
-            torch.where(positive, right_s, side * (over_far - far)),
-        )
+        far_k = torch.where(crosses, k + side, k)
+        far_s = side * torch.where(crosses, -((0.5 - size) + (0.5 - r)), size + r)
+        end_a = (torch.where(positive, left_k, k), torch.where(positive, left_s, side * (size - r)))
+        end_b = (torch.where(positive, right_k, far_k), torch.where(positive, right_s, far_s))
+        one, zero = torch.ones_like(x), torch.zeros_like(x)
         # Balls that touch a pole get the harmless point 1; their bounds are replaced by infinity.
         safe_a = (torch.where(tame, end_a[0], one), torch.where(tame, end_a[1], zero))
         safe_b = (torch.where(tame, end_b[0], one), torch.where(tame, end_b[1], zero))
@@ -195,7 +177,7 @@ class DigammaMap(_BranchedTarget):
     def _value(self, x: Tensor) -> Tensor:
         return _digamma(*_split(x))
 
-    def _error_scale(self, x: Tensor, value: Tensor) -> Tensor:
+    def _error_scale(self, x: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002  (same signature for every target)
         # psi has zeros, where terms of a size up to psi(12) + sum 1/j < 6 cancel: the error is partly absolute.
         return value.abs() + 6
 
@@ -222,102 +204,3 @@ class DigammaMap(_BranchedTarget):
 
     def _reference(self, mp: Any, x: Any) -> Any:
         return mp.digamma(x)
-
-
-def _excess(gap: Tensor) -> Tensor:
-    """`v = 1 + W(x)` from the distance `gap = x + 1/e` to the branch point, to full relative accuracy.
-
-    `(v - 1) e^v = e x` reads `phi(v) = 1 + (v - 1) e^v = e gap`, with `phi = sum_{k>=2} (k-1)/k! v^k` rising and convex for
-    `v > 0`: from any start, Newton's method is above the root after one step and then falls to it. The start is
-    `sqrt(2 e gap)` near the branch point (`phi ~ v^2/2`) and comes from three Newton steps on `w + log w = log x` for `x >= 1`. Steps
-    are divided by `e^v` throughout, so nothing overflows.
-    """
-    x = (gap - INVERSE_E[0]).clamp_min(1.0)
-    w, log_x = torch.log1p(x), torch.log(x)
-    for _ in range(3):
-        w = w * (1 + log_x - torch.log(w)) / (1 + w)
-    v = torch.where(gap > 1 + INVERSE_E[0], 1 + w, torch.sqrt(2 * math.e * gap).clamp_max(2.0))
-    for _ in range(7):
-        small = v.clamp_max(1.0)
-        phi = torch.where(v < 1, small * small * _series(_PHI, small) * torch.exp(-small), v - 1 + torch.exp(-v))
-        v = v - (phi - gap * torch.exp(1 - v)) / v
-    return v
-
-
-class _LambertW(torch.autograd.Function):
-    """Lambert's W with the derivative `1/(e^W (1 + W))` that its defining equation gives."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        v = _excess((x + INVERSE_E[0]) + INVERSE_E[1])
-        w = v - 1
-        # Away from the branch point w = x e^-w is well conditioned in w itself, also around its zero: two Newton steps.
-        away = x > -0.25
-        for _ in range(2):
-            w = torch.where(away, w - (w - x * torch.exp(-w)) / torch.where(away, 1 + w, torch.ones_like(w)), w)
-        ctx.save_for_backward(w)
-        return w
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        (w,) = ctx.saved_tensors
-        return grad * torch.exp(-w) / (1 + w)
-
-
-@final
-class LambertWMap(Target):
-    """The principal branch of Lambert's W, `W e^W = x`, on `(-1/e, inf)`.
-
-    `W' = 1/(e^W (1 + W))` falls, so the slope is largest at the left end of the ball; it is infinite once the ball reaches the
-    branch point. `W` rises from -1, so `|W|` is largest at an end and stays finite there. Both bounds are exact.
-    """
-
-    name = "Lambert W"
-    formula = "W(x) on (-1/e, inf)"
-    domain = "x > -1/e"
-    remedy = "the principal branch is real only right of -1/e = -0.36788"
-    evaluation_ulps = (
-        16.0  # one exponential, one product and one quotient in the last step, and their conditioning below 3
-    )
-
-    def _gap(self, x: Tensor) -> Tensor:
-        return (x + INVERSE_E[0]) + INVERSE_E[1]
-
-    def _contains(self, x: Tensor) -> Tensor:
-        return self._gap(x) > 0
-
-    def _value(self, x: Tensor) -> Tensor:
-        return _LambertW.apply(x)
-
-    def _modulus(self, x: Tensor) -> Tensor:
-        v = _excess(self._gap(x))
-        return torch.exp(1 - v) / v
-
-    def _bounds(self, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-        gap = self._gap(x)
-        left = reach(gap, r)
-        v = torch.where(left > 0, _excess(torch.where(left > 0, left, gap)), torch.zeros_like(left))
-        sup = torch.maximum((v - 1).abs(), (_excess(gap + r) - 1).abs()) + 16 * U
-        return sup, torch.exp(1 - v) / v
-
-    def _draw(self, n: int, generator: Generator) -> Tensor:
-        near_branch = log_uniform(n, 1e-12, 1, generator) - INVERSE_E[0]
-        small = signs(n, generator) * log_uniform(n, 1e-12, 0.3, generator)
-        return mixture(generator, near_branch, small, log_uniform(n, 0.1, 1e12, generator))
-
-    def _exact(self, sympy: Any) -> tuple[tuple[Any, Any], ...]:
-        values = (
-            sympy.Integer(0),
-            sympy.Integer(1),
-            sympy.Integer(2),
-            -sympy.log(2),
-            sympy.Rational(-9, 10),
-            sympy.Integer(20),
-        )
-        return tuple((w * sympy.exp(w), w) for w in values)
-
-    def _reference(self, mp: Any, x: Any) -> Any:
-        return mp.re(mp.lambertw(x))
-
-    def _approach(self, depth: Tensor) -> tuple[Tensor, Tensor]:
-        return depth - INVERSE_E[0], depth / 4 - INVERSE_E[0]

@@ -85,12 +85,10 @@ class OscillatingMap(Target):
         return x != 0
 
     def _phase(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`1/x^2` as an unevaluated sum.
-
-        The sine forgets a phase that is off by an absolute `U t`, which for `x = 1e-6` is 1e-4. With the square exact,
-        `x^2 = s + c`, the quotient `h = fl(1/s)` leaves the remainder `1 - h (s + c)`, computed exactly up to `c h`, and the
-        pair `(h, remainder / s)` has relative error a few `U^2`.
-        """
+        """`1/x^2` as an unevaluated sum."""
+        # The sine forgets a phase that is off by an absolute U t, which for x = 1e-6 is 1e-4. With the square exact, x^2 = s + c,
+        # the quotient h = fl(1/s) leaves the remainder 1 - h (s + c), computed exactly up to c h, and the pair (h, remainder / s)
+        # has a relative error of a few U^2.
         s, c = two_product(x, x)
         h = 1 / s
         p, e = two_product(h, s)

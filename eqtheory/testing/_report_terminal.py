@@ -55,9 +55,6 @@ def render(summary: Summary, *, width: int, color: bool) -> str:
         force_terminal=color,
         color_system="standard" if color else None,
         legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
     )
     line_box = box.SIMPLE_HEAD if color else _PLAIN
     console.print(_table(summary, titles=width >= _TITLES_FROM, counts=width >= _COUNTS_FROM, line_box=line_box))

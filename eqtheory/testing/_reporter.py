@@ -192,6 +192,7 @@ class Reporter(_Listener):
             return
         from eqtheory.testing._report_terminal import render, total_line
 
+        terminalreporter.ensure_newline()
         terminalreporter.section("theorems")
         width = self._config.get_terminal_writer().fullwidth
         terminalreporter.write(render(self._summary, width=width, color=terminalreporter.hasmarkup))

@@ -7,6 +7,7 @@ margin is `(rhs + slack - lhs) / (rhs + slack)`. It is negative exactly where ro
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from eqtheory.errors import InputError
 from eqtheory.testing.evidence import Kind, Recorder, Refuted
 
-__all__ = ["relative_margin", "settle"]
+__all__ = ["exact_margin", "relative_margin", "settle"]
 
 
 def relative_margin(sides: tuple[Tensor, Tensor], slack: Tensor | float = 0.0) -> Tensor:
@@ -37,6 +38,21 @@ def relative_margin(sides: tuple[Tensor, Tensor], slack: Tensor | float = 0.0) -
     free = torch.where(room.isinf(), 1.0, (room - lhs) / torch.where(room > 0, room, 1.0))
     stuck = torch.where(lhs <= room, 0.0, -torch.inf)
     return torch.where(room > 0, free, stuck)
+
+
+def exact_margin(sides: tuple[Fraction, Fraction]) -> Fraction:
+    """Relative margin of `lhs <= rhs` in rationals.
+
+    Args:
+        sides: left and right side, not negative.
+
+    Returns:
+        `1 - lhs / rhs`; 0 where both sides vanish, -1 where only the right one does.
+    """
+    lhs, rhs = sides
+    if rhs:
+        return 1 - Fraction(lhs) / rhs
+    return Fraction(0) if lhs == 0 else Fraction(-1)
 
 
 def settle(

@@ -18,8 +18,9 @@ def main(command: Literal["measure", "figures"], /, preset: Literal["smoke", "cp
         preset: size of the measurement.
     """
     if command == "measure":
-        for curve in measure(preset)["curves"]:
-            print(f"{curve['theorem']}, budget {curve['budget']:g}: {curve['certificate']}")
+        for name, found in measure(preset)["tables"].items():
+            for curve in found["curves"]:
+                print(f"{name}, {curve['theorem']}, budget {curve['budget']:g}: {curve['certificate']}")
     else:
         print(f"wrote {draw().name}")
 

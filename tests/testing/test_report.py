@@ -99,6 +99,8 @@ def test_a_refutation_weighs_more_than_a_failure_and_both_more_than_a_gap() -> N
         with_outcome(second, Outcome.REFUTED, witness=Witness("q", -1, "X")),
     )
     assert only([failed, refuted]).status is Status.REFUTED
+    both = [failed, with_outcome(first, Outcome.REFUTED, witness=Witness("q", -1, "X"))]
+    assert [part.status for part in only(both).parts if part.name == first.part] == ["refuted"]
     assert only([failed]).status is Status.FAILED
 
 
@@ -174,6 +176,16 @@ def test_rows_follow_the_registry_and_the_rest_is_named() -> None:
     assert summary.absent == tuple(t.id for t in THEOREMS if t.id not in ("T1", "T3"))
     assert total_line(summary) == "6,060 instances in 10 tests, 2.0 s"
     assert total_line(Summary((), (), 0.0)) == "0 instances in 0 tests, 0.0 s"
+
+
+def test_a_later_phase_neither_heals_a_test_nor_loses_its_record() -> None:
+    call = with_outcome(passing("T3")[0], Outcome.REFUTED, "boom", Witness("q", -1, "X"))
+    teardown = Result(call.nodeid, "T3", "holds", Outcome.FAILED, 0.25, None, "teardown")
+    joined = call.joined(teardown)
+    assert (joined.outcome, joined.witness, joined.message) == (Outcome.REFUTED, call.witness, "boom")
+    assert joined.evidence is call.evidence
+    assert joined.seconds == pytest.approx(0.35)
+    assert passing("T3")[0].joined(teardown).outcome is Outcome.FAILED
 
 
 def test_a_witness_is_found_in_a_group_but_not_in_a_flaky_one() -> None:

@@ -10,8 +10,8 @@ is 1/2; but `mu -> 1` as `x -> 0`. In `x`, inside and with `w' -> derivative s` 
 
     dG/dx = -2x (y - y*) + x^2 (2x w - 3 x^-2 s) = -2xy + 4x^3 w - 3s,
 
-so for `sin` (`w^2 + s^2 = 1`) `|dG/dx| <= 2x^2 + sqrt(16 x^6 + 9) <= 1 + sqrt(11)` on `x^2 <= 1/2`; outside `[-x, x]` and for larger `x` it is
-smaller. For the twin `|w| <= 1/2`, `|s| <= 1` and the constant 5 is enough. So `L1 = 0`. Yet `y*` has slopes up to about
+so for `sin` (`w^2 + s^2 = 1`) `|dG/dx| <= 2x^2 + sqrt(16 x^6 + 9) <= 1 + sqrt(11)` on `x^2 <= 1/2`; outside `[-x, x]` and
+for larger `x` it is smaller. For the twin `|w| <= 1/2`, `|s| <= 1` and the constant 5 is enough. So `L1 = 0`. Yet `y*` has slopes up to about
 `3/x^2` near `x`, unbounded near 0. Pairs `(0, x)` do not show it: `|y*(x)| <= x^2`.
 """
 
@@ -111,6 +111,7 @@ class PointwiseContraction(ImplicitOperator):
     """
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
+        """Apply the operator once; `x` is checked in `initial_state`, states and inputs have shape `(batch,)`."""
         c = torch.minimum(torch.maximum(y, -x), x)
         return y - (x * x).clamp_max(0.5) * (c - self.fixed_point(x)) - (y - c) / 2
 

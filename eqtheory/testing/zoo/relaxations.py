@@ -80,7 +80,7 @@ def _half_ball(space: FiniteBatch) -> Tensor:
 
 
 def _no_one(space: FiniteBatch) -> Tensor:
-    # r (sup + lip) <= 1 is r (1 + (sup + lip - 1)) <= 1.
+    # Without the 1 the condition reads `r times (sup + lip) at most 1`: the honest one for sizes smaller by 1.
     sizes = (space.sizes - 1).clamp_min(-1 + 1e-12)
     return space.radii_from(sizes, space.slopes())[0].clamp_max(1.0) ** 2
 

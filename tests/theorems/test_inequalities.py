@@ -1,0 +1,171 @@
+"""An inequality is written once and works on rationals, tensors and symbols alike."""
+
+from __future__ import annotations
+
+import inspect
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import sympy
+import torch
+
+from eqtheory.roundoff import gamma
+from eqtheory.theorems import THEOREMS, Inequality, contraction, simplicity
+from eqtheory.theorems._types import inequality
+from eqtheory.theorems.banach import a_posteriori, a_priori, residual_bound
+from eqtheory.theorems.closure import cascade_contraction, encoded_budget, max_of
+from eqtheory.theorems.inexactness import inexact_fixed_point, inexact_limit
+from eqtheory.theorems.naive_averaging import constant_step_budget, violation
+from eqtheory.theorems.necessity import local_rate, pairwise_slope
+from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
+from eqtheory.theorems.reciprocal import closed_form
+from eqtheory.theorems.sufficiency import BUDGET, joint_budget, relaxation_offset, relaxation_step, step_radius
+
+ALL = {
+    f"{where}:{i.name}": i
+    for where, several in [("types", (contraction, simplicity)), *((t.id, t.inequalities) for t in THEOREMS)]
+    for i in several
+}
+EACH = pytest.mark.parametrize("ineq", ALL.values(), ids=ALL)
+STEPS = 3
+
+
+def quantities(ineq: Inequality) -> dict[str, Fraction]:
+    """Different rationals in (0, 1/2), so that `1 - mu - kappa` and all denominators stay positive."""
+    names = inspect.signature(ineq.sides).parameters
+    return {n: Fraction(STEPS) if n == "steps" else Fraction(2 * k + 3, 61) for k, n in enumerate(names)}
+
+
+def as_int_steps(values: dict[str, Any]) -> dict[str, Any]:
+    return {n: STEPS if n == "steps" else v for n, v in values.items()}
+
+
+@EACH
+def test_rationals_stay_rationals(ineq: Inequality) -> None:
+    margin = ineq.margin(**as_int_steps(quantities(ineq)))
+    assert isinstance(margin, Fraction)
+    lhs, rhs = ineq.sides(**as_int_steps(quantities(ineq)))
+    assert margin == rhs - lhs
+
+
+@EACH
+def test_tensors_give_the_same_margins_per_sample(ineq: Inequality) -> None:
+    exact = quantities(ineq)
+    tensors = {n: torch.tensor([float(v), float(v) / 2], dtype=torch.float64) for n, v in exact.items()}
+    found = torch.as_tensor(ineq.margin(**as_int_steps(tensors)))
+    lhs, rhs = ineq.sides(**as_int_steps(exact))
+    # Fewer than 16 roundings on the way to either side, divisions by 1 - mu >= 1/4 amplify by at most 4.
+    slack = 4 * gamma(16, torch.float64) * float(abs(lhs) + abs(rhs))
+    assert found.shape == (2,)
+    assert abs(float(found[0]) - float(rhs - lhs)) <= slack
+
+
+@EACH
+def test_symbols_give_the_formula(ineq: Inequality) -> None:
+    exact = quantities(ineq)
+    symbols = {n: sympy.Symbol(n, positive=True) for n in exact}
+    formula = sympy.sympify(ineq.margin(**as_int_steps(symbols)))
+    assert formula.free_symbols <= set(symbols.values())
+    numbers = {symbols[n]: sympy.Rational(v.numerator, v.denominator) for n, v in exact.items()}
+    expected = ineq.margin(**as_int_steps(exact))
+    assert sympy.simplify(formula.subs(numbers) - sympy.Rational(expected.numerator, expected.denominator)) == 0
+
+
+@EACH
+def test_arguments_are_named_and_the_statement_is_an_inequality(ineq: Inequality) -> None:
+    kinds = {p.kind for p in inspect.signature(ineq.sides).parameters.values()}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+    assert "<" in ineq.statement
+    assert ineq.name == ineq.sides.__name__
+    with pytest.raises(TypeError):
+        ineq.margin(**as_int_steps(quantities(ineq)), unheard_of=1)
+
+
+F = Fraction
+# Worked by hand: the margin at quantities chosen so that every term of the formula matters.
+BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
+    (contraction, {"gap_after": F(1), "gap_before": F(4), "mu": F(1, 2)}, F(1)),
+    (simplicity, {"gap": F(1), "state_norm": F(3), "delta": F(1, 2), "L0": F(5), "L1": F(2)}, F(9, 2)),
+    (a_priori, {"error": F(1), "mu": F(1, 2), "first_step": F(8), "steps": 3}, F(1)),
+    (a_posteriori, {"error": F(1), "mu": F(3, 4), "last_step": F(1)}, F(2)),
+    (residual_bound, {"error": F(1), "mu": F(3, 4), "residual": F(1)}, F(3)),
+    (residual_bound, {"error": F(1), "mu": F(3, 4), "residual": F(1), "evaluation_error": F(1, 4)}, F(4)),
+    (
+        pairwise_slope,
+        {"gap": F(1), "state_norm": F(3), "mu_other": F(1, 2), "delta": F(1, 4), "L0": F(1), "L1": F(2)},
+        F(5, 2),
+    ),
+    (local_rate, {"mu": F(1, 2), "local_modulus": F(4), "state_norm": F(3), "L0": F(1), "L1": F(2)}, F(5)),
+    (step_radius, {"gap": F(1, 3), "delta": F(1, 2)}, F(1, 6)),
+    (relaxation_step, {"gap": F(1), "delta": F(2)}, F(3)),
+    (relaxation_offset, {"gap": F(1), "delta": F(2), "scale": F(1, 4)}, F(0)),
+    (joint_budget, {"step_gap": F(1), "offset_gap": F(2), "delta": F(3), "scale": F(1, 2)}, F(0)),
+    (joint_budget, {"step_gap": F(1), "offset_gap": F(2), "delta": F(3)}, F(3)),
+    (never_slower, {"squared": F(1, 9), "product": F(1, 3)}, F(2, 9)),
+    (lipschitz_rate, {"eps": F(1), "size": F(1), "slope": F(2)}, F(7, 8)),
+    (closed_form, {"iterate": F(3, 2), "eta": F(1, 2), "x": F(1, 2), "steps": 2}, F(-5, 8)),
+    (violation, {"gap": F(5), "delta": F(1), "L0": F(2)}, F(3)),
+    (constant_step_budget, {"offset_gap": F(1), "eps": F(1, 2), "slope": F(3), "delta": F(2)}, F(2)),
+    (
+        inexact_limit,
+        {"error": F(1), "mu": F(1, 2), "theta": F(1), "kappa": F(1, 4), "solution_norm": F(2)},
+        F(5),
+    ),
+    (
+        inexact_fixed_point,
+        {"error": F(1), "mu": F(1, 2), "theta": F(1), "kappa": F(1, 4), "computed_norm": F(2)},
+        F(2),
+    ),
+    (
+        encoded_budget,
+        {"gap": F(1), "state_norm": F(3), "delta": F(1, 2), "L0": F(1), "L1": F(2), "lipschitz": F(4)},
+        F(13),
+    ),
+    (
+        # theta = (1 - 1/2)/(2*2) = 1/8: 1 + 1/4 on the left, max(3/4, 7/8)(2 + 1) = 21/8 on the right.
+        cascade_contraction,
+        {
+            "after1": F(1),
+            "after2": F(2),
+            "before1": F(2),
+            "before2": F(8),
+            "m1": F(1, 2),
+            "m2": F(7, 8),
+            "coupling": F(2),
+        },
+        F(11, 8),
+    ),
+]
+
+
+@pytest.mark.parametrize(("ineq", "values", "margin"), BY_HAND, ids=lambda v: getattr(v, "name", ""))
+def test_margins_worked_by_hand(ineq: Inequality, values: dict[str, Any], margin: Fraction) -> None:
+    assert ineq.margin(**values) == margin
+
+
+def test_every_inequality_but_prices_and_rates_was_worked_by_hand() -> None:
+    assert {i.name for i in ALL.values()} - {i.name for i, _, _ in BY_HAND} == {"price"}
+    price = next(i for i in ALL.values() if i.name == "price")
+    assert price.margin(contraction_gap=F(1, 2), eps=F(1), scale=F(1, 4)) == F(1, 4)
+
+
+@pytest.mark.parametrize(("a", "b"), [(F(1), F(2)), (F(2), F(1)), (F(-3), F(-3)), (F(-1, 3), F(0))])
+def test_max_of_is_the_maximum_of_rationals_and_of_symbols(a: Fraction, b: Fraction) -> None:
+    assert max_of(a, b) == max(a, b)
+    x, y = sympy.symbols("x y", real=True)
+    assert max_of(x, y).subs({x: sympy.Rational(str(a)), y: sympy.Rational(str(b))}) == sympy.Rational(str(max(a, b)))
+
+
+def test_the_budget_is_two() -> None:
+    assert BUDGET == 2
+
+
+def test_the_decorator_keeps_name_and_statement() -> None:
+    @inequality("a <= b")
+    def small(*, a: Any, b: Any) -> tuple[Any, Any]:
+        return a, b
+
+    assert (small.name, small.statement) == ("small", "a <= b")
+    assert small.margin(a=1, b=3) == 2
+    assert small.margin(a=3, b=1) == -2
