@@ -1,7 +1,7 @@
 """Run the theorem suite, read a theorem, cite it: `eqtheory check | theorem | cite`.
 
-Reading and citing load the registry alone; torch is loaded by nothing here but the suite itself. A request that cannot be
-met is answered by one line on the error stream and exit code 2.
+Reading and citing load the registry alone; torch is loaded by nothing here but the suite itself. A request that
+cannot be met is answered by one line on the error stream and exit code 2.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Check:
     """Run the checks of the theorems and say what they establish.
 
     Args:
-        theorem: only this theorem or control, for example T3 or N1; may be given several times. All where none is.
+        theorem: only this theorem or control, for example T3 or N1; may be given several times, all where it is not.
         workers: processes that share the work.
         report_dir: where evidence.json and evidence.html go.
         profile: how long to search for counterexamples.
     """
 
-    # Given several times rather than several at once: of `--theorem T3 --theorem N1` the second would replace the first.
+    # Appended: with several values at once, the second of `--theorem T3 --theorem N1` would replace the first.
     theorem: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     workers: int = 1
     report_dir: Path = Path("build/proofs_check")

@@ -93,7 +93,7 @@ def no_contraction(evidence: Recorder) -> None:
     )
     assert not bool(drift.converged.any())
     swing = fixed_point(
-        lambda y, x: -y, one, one, solver=Picard(), stop=Stop(max_steps=400), on_failure=OnFailure.RETURN
+        lambda y, _: -y, one, one, solver=Picard(), stop=Stop(max_steps=400), on_failure=OnFailure.RETURN
     )
     assert swing.statuses[0] is Status.CYCLING
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)

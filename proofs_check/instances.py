@@ -10,12 +10,16 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from eqtheory.norms import Euclidean
 from eqtheory.roundoff import tolerance
 
-__all__ = ["SHAPES", "Contractions", "draw_contractions", "generator"]
+__all__ = ["MANY", "SHAPES", "Contractions", "draw_contractions", "generator"]
+
+MANY = settings(max_examples=3 * settings().max_examples)
+"""For exact arithmetic, where one example is one instance and costs little: three times the profile's examples."""
 
 SHAPES = ("symmetric", "rotation", "shift", "random", "tanh", "scalar multiple")
 """Linear parts: symmetric, orthogonal, nilpotent (non-normal, spectral radius 0), random singular vectors, behind tanh, and `mu I`."""

@@ -163,11 +163,11 @@ def record_exact(evidence: Recorder, G: ExactRelaxation) -> None:
 def attack_target(
     evidence: Recorder, represented: Target, rule: RelaxationRule, scale: float, seed: int, count: int = 256
 ) -> float:
-    """(R1), (R2) and the fixed point of the relaxation of a catalogued map, at hostile pairs and states.
+    """(R2) and the fixed point of the relaxation of a catalogued map, at hostile pairs and states.
 
     Pairs come from the map's own sampler (which seeks singularities) and from moves of one point by 10^-10 to 1. Rounding: the
-    radii are 1-Lipschitz, so an input off by `u |x|` moves the step by at most `2 u |x|`, and a relative error in the bounds on balls is, by
-    monotonicity of `r h(r)`, no larger in the radius.
+    radii are 1-Lipschitz, so an input off by `u |x|` moves the step by at most `2 u |x|`, and a relative error in the bounds on
+    balls is, by monotonicity of `r h(r)`, no larger in the radius.
 
     Returns:
         The worst margin.

@@ -17,7 +17,7 @@ from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_cla
 from eqtheory.theorems.arbitrary_simplicity import price
 from eqtheory.theorems.sufficiency import relaxation_offset, relaxation_step
 from proofs_check import controls, relaxations
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 WRONG = {claim.name: claim for claim in BROKEN_RELAXATIONS if claim.theorem == "T3a"}
 RULES = (SquaredRadius(), RadiusProduct())
@@ -84,6 +84,7 @@ def test_rejects(evidence: Recorder, claim: RelaxationClaim) -> None:
 def test_exact(evidence: Recorder) -> None:
     scales = st.fractions(min_value=Fraction(1, 10**4), max_value=1, max_denominator=10**4)
 
+    @MANY
     @given(relaxations.rational_tables(), scales, st.sampled_from(RULES))
     def attack(table: RationalTable, scale: Fraction, rule: SquaredRadius | RadiusProduct) -> None:
         full, scaled = ExactRelaxation(table, rule=rule), ExactRelaxation(table, rule=rule, scale=scale)

@@ -18,7 +18,7 @@ from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems import Inequality
 from eqtheory.theorems.banach import a_posteriori, a_priori, residual_bound
 from proofs_check import controls
-from proofs_check.instances import SHAPES, Contractions, draw_contractions, generator
+from proofs_check.instances import MANY, SHAPES, Contractions, draw_contractions, generator
 
 NORM = Euclidean()
 STEPS = 12
@@ -93,6 +93,7 @@ def test_holds(evidence: Recorder) -> None:
 
 @pytest.mark.theorem("T1", part="sharp")
 def test_sharp(evidence: Recorder) -> None:
+    @MANY
     @given(
         st.fractions(min_value=0, max_value=1, max_denominator=10**6).filter(lambda q: 0 < q < 1),
         st.fractions(max_denominator=1000),
@@ -160,6 +161,7 @@ def test_exact(evidence: Recorder) -> None:
     rational = st.fractions(min_value=-1, max_value=1, max_denominator=50)
     norm = Sup()
 
+    @MANY
     @given(st.lists(rational, min_size=4, max_size=4), st.lists(rational, min_size=6, max_size=6))
     def attack(entries: list[Fraction], rest: list[Fraction]) -> None:
         rows = [entries[:2], entries[2:]]

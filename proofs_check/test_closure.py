@@ -22,7 +22,7 @@ from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems.closure import cascade_contraction, encoded_budget, max_of
 from proofs_check import controls, relaxations
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 BATCH = 1024
 COMPOSITES: tuple[Target, ...] = (
@@ -189,6 +189,7 @@ def test_sharp(evidence: Recorder) -> None:
     factor = st.fractions(min_value=Fraction(1, 100), max_value=Fraction(99, 100), max_denominator=100)
     positive = st.fractions(min_value=Fraction(1, 100), max_value=100, max_denominator=100)
 
+    @MANY
     @given(factor, factor, positive, positive)
     def equality(m1: Fraction, m2: Fraction, coupling: Fraction, size: Fraction) -> None:
         # On the first axis the factor is (1 + m1)/2, on the second m2: whichever is larger is attained.
@@ -280,6 +281,7 @@ def test_exact(evidence: Recorder) -> None:
     tables = relaxations.rational_tables()
     scales = st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000)
 
+    @MANY
     @given(tables, scales, st.integers(-5, 5))
     def attack(table: RationalTable, scale: Fraction, factor: int) -> None:
         def derived(F: Callable[[tuple[Fraction, ...]], tuple[Fraction, ...]]) -> RationalTable:
@@ -295,6 +297,7 @@ def test_exact(evidence: Recorder) -> None:
     factor = st.fractions(min_value=0, max_value=Fraction(99, 100), max_denominator=100)
     coupling = st.fractions(min_value=Fraction(1, 100), max_value=100, max_denominator=100)
 
+    @MANY
     @given(vector, vector, vector, vector, factor, factor, coupling)
     def cascades(
         a1: list[Fraction],

@@ -18,7 +18,7 @@ from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems.inexactness import inexact_fixed_point, inexact_limit
 from proofs_check import controls
-from proofs_check.instances import SHAPES, Contractions, draw_contractions, generator
+from proofs_check.instances import MANY, SHAPES, Contractions, draw_contractions, generator
 
 NORM = Euclidean()
 STEPS = 40
@@ -152,6 +152,7 @@ def test_derived_tolerances_are_neither_violated_nor_vacuous(evidence: Recorder,
 def test_sharp(evidence: Recorder) -> None:
     unit = st.fractions(min_value=Fraction(1, 100), max_value=Fraction(1, 3), max_denominator=100)
 
+    @MANY
     @given(
         unit,
         unit,
@@ -216,6 +217,7 @@ def test_exact(evidence: Recorder) -> None:
     unit = st.fractions(min_value=0, max_value=Fraction(2, 5), max_denominator=50)
     signed = st.fractions(min_value=-1, max_value=1, max_denominator=10)
 
+    @MANY
     @given(
         unit,
         unit,

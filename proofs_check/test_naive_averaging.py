@@ -21,7 +21,7 @@ from eqtheory.testing.margins import relative_margin, settle
 from eqtheory.theorems.naive_averaging import constant_step_budget, violation
 from eqtheory.theorems.sufficiency import BUDGET
 from proofs_check import controls
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 LIPSCHITZ: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "sin": (torch.sin, 1.0),
@@ -81,6 +81,7 @@ def test_converse_holds(evidence: Recorder) -> None:
 def test_sharp(evidence: Recorder) -> None:
     positive = st.fractions(min_value=Fraction(1, 1000), max_value=1000, max_denominator=1000)
 
+    @MANY
     @given(positive, st.fractions(min_value=Fraction(1, 100), max_value=1, max_denominator=100), positive)
     def equality(slope: Fraction, eps: Fraction, delta: Fraction) -> None:
         lhs, rhs = constant_step_budget.sides(offset_gap=eps * slope * delta, eps=eps, slope=slope, delta=delta)
@@ -164,6 +165,7 @@ def test_exact(evidence: Recorder) -> None:
 
     positive = st.fractions(min_value=Fraction(1, 1000), max_value=10**6, max_denominator=1000)
 
+    @MANY
     @given(positive, st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000))
     def attack(L0: Fraction, step: Fraction) -> None:
         n = int(L0 / step) + 2

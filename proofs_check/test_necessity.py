@@ -21,7 +21,7 @@ from eqtheory.testing.finite_spaces import draw_finite_spaces
 from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems.necessity import local_rate, pairwise_slope
 from proofs_check import controls
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 BATCH = 512
 
@@ -224,6 +224,7 @@ def test_holds(evidence: Recorder) -> None:
 def test_sharp(evidence: Recorder) -> None:
     unit = st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000)
 
+    @MANY
     @given(unit, unit, st.fractions(min_value=Fraction(1, 100), max_value=Fraction(99, 100), max_denominator=100))
     def equality(x: Fraction, other: Fraction, eta: Fraction) -> None:
         # 1/x attains the bound at every pair; where the two inputs coincide both sides are zero.
@@ -266,6 +267,7 @@ def test_exact(evidence: Recorder) -> None:
     nonzero = st.integers(1, 10**4).flatmap(lambda q: st.integers(1, q).map(lambda p: Fraction(p, q)))
     step = st.fractions(min_value=Fraction(1, 100), max_value=Fraction(99, 100), max_denominator=100)
 
+    @MANY
     @given(nonzero, nonzero, st.sampled_from([-1, 1]), step)
     def attack(a: Fraction, size_b: Fraction, sign: int, eta: Fraction) -> None:
         b = sign * size_b

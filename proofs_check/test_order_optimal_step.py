@@ -21,7 +21,7 @@ from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_cla
 from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
 from eqtheory.theorems.sufficiency import joint_budget, relaxation_offset, relaxation_step
 from proofs_check import controls, relaxations
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 RULE = RadiusProduct()
 HONEST = honest_claim("T3b", RULE)
@@ -122,6 +122,7 @@ def test_rejects(evidence: Recorder, claim: RelaxationClaim) -> None:
 
 @pytest.mark.theorem("T3b", part="exact")
 def test_exact(evidence: Recorder) -> None:
+    @MANY
     @given(relaxations.rational_tables())
     def attack(table: RationalTable) -> None:
         G = ExactRelaxation(table, rule=RULE)

@@ -22,7 +22,7 @@ from eqtheory.testing.margins import relative_margin, settle
 from eqtheory.theorems import contraction, simplicity
 from eqtheory.theorems.reciprocal import closed_form
 from proofs_check import controls
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 BATCH = 768
 Operator = Callable[[Tensor, Tensor], Tensor]
@@ -161,6 +161,7 @@ def test_sharp(evidence: Recorder) -> None:
     unit = st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000)
     state = st.fractions(max_denominator=100)
 
+    @MANY
     @given(
         unit,
         unit,
@@ -300,6 +301,7 @@ def test_exact(evidence: Recorder) -> None:
 
     rational = st.fractions(min_value=Fraction(1, 200), max_value=1, max_denominator=200)
 
+    @MANY
     @given(rational, rational, st.sampled_from([-1, 1]), st.fractions(max_denominator=50))
     def attack(a: Fraction, size: Fraction, sign: int, state: Fraction) -> None:
         step, b = Fraction(1, 3), sign * size

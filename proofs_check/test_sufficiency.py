@@ -16,7 +16,7 @@ from eqtheory.testing.finite_spaces import draw_finite_spaces
 from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
 from eqtheory.theorems.sufficiency import joint_budget, relaxation_offset, relaxation_step, step_radius
 from proofs_check import controls, relaxations
-from proofs_check.instances import generator
+from proofs_check.instances import MANY, generator
 
 RULE = SquaredRadius()
 HONEST = honest_claim("T3", RULE)
@@ -91,6 +91,7 @@ def test_does_not_reject_the_honest_claim(evidence: Recorder) -> None:
 
 @pytest.mark.theorem("T3", part="exact")
 def test_exact(evidence: Recorder) -> None:
+    @MANY
     @given(relaxations.rational_tables())
     def attack(table: RationalTable) -> None:
         relaxations.record_exact(evidence, ExactRelaxation(table, rule=RULE))

@@ -136,7 +136,7 @@ def test_a_verdict_has_a_witness_exactly_when_it_refutes(kind: VerdictKind, witn
     if (witness is not None) == (kind is VerdictKind.REFUTED):
         assert Verdict(kind, 3, 0.5, "m", witness).witness is witness
         return
-    with pytest.raises(InputError, match="witness: got .*, needed a witness exactly when refuted; pass the failing"):
+    with pytest.raises(InputError, match=r"witness: got .*, needed a witness exactly when refuted; pass the failing"):
         Verdict(kind, 3, 0.5, "m", witness)
 
 

@@ -232,15 +232,14 @@ def test_check_runs_the_suite_and_writes_where_it_was_called(elsewhere: Path) ->
     assert "warning" not in done.stdout
     found = json.loads((elsewhere / "work/build/proofs_check/evidence.json").read_text())
     assert found["theorems"][0]["parts"]["holds"]["measurements"][0]["quantity"] == "eqtheory-quick"
-    # An installed suite is read only: nothing but compiled modules may appear beside it.
-    assert {path.name for path in (elsewhere / "installed").rglob("*")} <= {
-        "proofs_check",
+    # An installed suite is read only: nothing but compiled modules may appear beside it, nor a cache above it.
+    package = elsewhere / "installed" / "proofs_check"
+    assert {path.name for path in package.iterdir()} - {"__pycache__"} == {
         "__init__.py",
         "conftest.py",
         "test_small.py",
-        "__pycache__",
-        *(path.name for path in (elsewhere / "installed").rglob("*.pyc")),
     }
+    assert not list(elsewhere.rglob(".pytest_cache"))
 
 
 def test_check_returns_the_exit_code_of_pytest(elsewhere: Path) -> None:

@@ -171,7 +171,7 @@ def test_the_matrix_product_shortcut_would_be_caught() -> None:
 
 
 @EACH
-def test_a_sample_does_not_depend_on_its_batch_mates(norm: Norm, shape: tuple[int, ...], roundings: int) -> None:  # noqa: ARG001
+def test_a_sample_does_not_depend_on_its_batch_mates(norm: Norm, shape: tuple[int, ...], roundings: int) -> None:
     v, w = draw(9, 67, *shape, decades=6), draw(10, 13, *shape, decades=6)
     alone = torch.cat([norm(v[i : i + 1]) for i in range(67)])
     assert torch.equal(norm(v), alone)
@@ -182,7 +182,7 @@ def test_a_sample_does_not_depend_on_its_batch_mates(norm: Norm, shape: tuple[in
 
 
 @EACH
-def test_errors_of_shapes(norm: Norm, shape: tuple[int, ...], roundings: int) -> None:  # noqa: ARG001
+def test_errors_of_shapes(norm: Norm, shape: tuple[int, ...], roundings: int) -> None:
     v = draw(11, 4, *shape)
     with pytest.raises(ShapeError, match=r"a, b: got \(4.*\) and \(3.*\), needed equal shapes; expand one of them"):
         norm.distance(v, v[:3])
@@ -211,7 +211,7 @@ def test_a_block_sum_needs_the_flat_state(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 2.0, 3.0), (1.0, 0.0), (1.0, -1.0), (1.0, float("nan"))])
 def test_a_block_sum_needs_one_positive_weight_per_block(weights: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match="weights: got .*, needed one positive weight per block; pass 2 weights"):
+    with pytest.raises(InputError, match=r"weights: got .*, needed one positive weight per block; pass 2 weights"):
         BlockSum((2, 1), weights, Sup())
 
 

@@ -42,7 +42,9 @@ def test_the_unit_roundoff_bounds_rounding_and_is_nearly_attained(dtype: torch.d
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
 def test_types_that_are_not_floating_point_are_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(InputError, match=rf"dtype: got {dtype}, needed a floating-point type; convert with .double\(\)"):
+    with pytest.raises(
+        InputError, match=rf"dtype: got {dtype}, needed a floating-point type; convert with .double\(\)"
+    ):
         unit_roundoff(dtype)
 
 

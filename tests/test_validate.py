@@ -43,7 +43,12 @@ BAD_BATCHES: list[tuple[Any, tuple[int | None, ...] | None, type[InputError], st
     (ONES, (None, 2), ShapeError, "x: got shape (4, 2, 3), needed (batch, *, 2)"),
     (ONES, (2,), ShapeError, "x: got shape (4, 2, 3), needed (batch, 2)"),
     (ONES, (), ShapeError, "x: got shape (4, 2, 3), needed (batch)"),
-    (torch.tensor([[1.0, math.nan]]), None, NonFiniteError, "x: got nan at index (0, 1), needed finite numbers; remove"),
+    (
+        torch.tensor([[1.0, math.nan]]),
+        None,
+        NonFiniteError,
+        "x: got nan at index (0, 1), needed finite numbers; remove",
+    ),
     (torch.tensor([1.0, -math.inf]), None, NonFiniteError, "x: got -inf at index (1,), needed finite numbers"),
     (torch.tensor([math.inf, math.nan]), (), NonFiniteError, "x: got inf at index (0,), needed finite numbers"),
 ]

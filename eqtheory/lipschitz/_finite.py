@@ -49,7 +49,8 @@ def largest_slope(table: SampleTable, values: Tensor, *, norm: Norm | None = Non
         gaps = chosen.pairwise(values[block], values)
         distances = table.input_norm.pairwise(table.inputs[block], table.inputs)
         best = torch.maximum(best, slopes_of(gaps, distances).amax())
-    return Bound(float(best), Side.EXACT, "maximum over all pairs", Evidence.PROVED, chosen.name)
+    rounded = f"slopes rounded to {str(values.dtype).removeprefix('torch.')}"
+    return Bound(float(best), Side.EXACT, "maximum over all pairs", Evidence.PROVED, chosen.name, (rounded,))
 
 
 def growth_on_table(operator: ImplicitOperator, table: SampleTable, steps: Sequence[int]) -> list[Bound]:

@@ -42,8 +42,14 @@ class Target(TargetHooks):
     - `ball_bounds(x, r)` bounds `|F|` and the slopes of **all** pairs in `B(x,r)`, also of pairs in different components;
     - it is monotone: `r' <= r - d(x,x')` implies `ball_bounds(x',r') <= ball_bounds(x,r)`, up to rounding;
     - it is finite for small `r`, never NaN, and infinite where nothing finite is known;
-    - `local_modulus(x) <= lip` of every ball, with equality in the limit `r -> 0`;
+    - `local_modulus(x) <= lip` of every ball, with equality in the limit `r -> 0` (except in combinations whose slopes cancel);
     - a sample's result does not depend on its batch mates.
+
+    Example:
+        >>> from eqtheory.targets import ReciprocalMap
+        >>> x, r = torch.tensor([0.5]), torch.tensor([0.25])
+        >>> [round(float(bound), 5) for bound in ReciprocalMap().ball_bounds(x, r)]
+        [4.0, 16.0]
     """
 
     def __repr__(self) -> str:
@@ -59,9 +65,7 @@ class Target(TargetHooks):
             `F(x)`, shape `(batch, *output_shape)`, the type of `x`.
 
         Raises:
-            DomainError: a point outside the domain.
-            NonFiniteError: NaN or infinity in `x`, or a value too large for the type of `x`.
-            ShapeError: wrong shape or empty batch.
+            InputError: in its kinds: a point outside the domain, NaN, infinity, wrong shapes, a value too large for the type.
         """
         value = self._value(self._checked("x", x)).to(x.dtype)
         require_finite(x, value)
@@ -157,10 +161,7 @@ class Target(TargetHooks):
             `(batch,)` in the type of `x`; plus infinity where nothing finite is known, never NaN.
 
         Raises:
-            DomainError: a centre outside the domain.
-            InputError: a radius that is not positive.
-            NonFiniteError: NaN or infinity in `x` or `r`.
-            ShapeError: wrong shapes.
+            InputError: in its kinds: a centre outside the domain, a radius that is not positive, NaN, infinity, wrong shapes.
         """
         with torch.no_grad():
             centre = self._checked("x", x)

@@ -77,4 +77,7 @@ def outwards(bound: Tensor, ulps: float, dtype: torch.dtype) -> Tensor:
         A bound that is not below the exact value of the formula; infinity in place of NaN.
     """
     raised = torch.nan_to_num(bound, nan=torch.inf, posinf=torch.inf) * (1 + ulps * U)
-    return raised if dtype == torch.float64 else (raised * (1 + 2 * unit_roundoff(dtype))).to(dtype)
+    if dtype == torch.float64:
+        return raised
+    # Relative for the rounding to the type, absolute below its normal range.
+    return torch.where(raised > 0, raised * (1 + 2 * unit_roundoff(dtype)) + torch.finfo(dtype).tiny, raised).to(dtype)

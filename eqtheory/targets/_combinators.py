@@ -16,6 +16,7 @@ from eqtheory.targets._base import Target
 
 __all__ = ["Composition", "TargetSum"]
 
+
 def _jacobian_norm(target: Target, x: Tensor) -> Tensor:
     """Spectral norm of the derivative."""
     # It is the local modulus of a C1 map between Euclidean spaces at points with a convex neighbourhood in the domain, since
@@ -109,9 +110,7 @@ class Composition(Target):
         _, inner_lip = self.inner.ball_bounds(x, r)
         radius = inner_lip * r + self.inner.evaluation_error(x)
         known = torch.isfinite(radius)
-        sup, lip = self.outer.ball_bounds(
-            self._middle(x), torch.where(known, radius, torch.ones_like(radius))
-        )
+        sup, lip = self.outer.ball_bounds(self._middle(x), torch.where(known, radius, torch.ones_like(radius)))
         infinite = torch.full_like(r, torch.inf)
         lip = torch.where(inner_lip == 0, torch.zeros_like(lip), lip * inner_lip)
         return torch.where(known, sup, infinite), torch.where(known, lip, infinite)
@@ -128,7 +127,7 @@ class Composition(Target):
             (x, z) for x, y in self.inner.exact_values() for middle, z in self.outer.exact_values() if y == middle
         )
 
-    def _reference(self, mp: Any, x: Any) -> Any:  # noqa: ARG002
+    def _reference(self, mp: Any, x: Any) -> Any:  # noqa: ARG002  (the parts bring their precision)
         return self.outer.reference(self.inner.reference(x))
 
     def _approach(self, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,7 +202,7 @@ class TargetSum(Target):
             (x, added(y, w)) for x, y in self.first.exact_values() for z, w in self.second.exact_values() if x == z
         )
 
-    def _reference(self, mp: Any, x: Any) -> Any:  # noqa: ARG002
+    def _reference(self, mp: Any, x: Any) -> Any:  # noqa: ARG002  (the parts bring their precision)
         def added(a: Any, b: Any) -> Any:
             return [added(p, q) for p, q in zip(a, b, strict=True)] if isinstance(a, list) else a + b
 

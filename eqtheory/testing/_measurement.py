@@ -2,7 +2,8 @@
 
 The data a `Recorder` is made of: the arithmetic of a comparison (`Kind`), all comparisons of one inequality
 (`Measurement`), one wrong construction put before a check (`Catch`), and the two ways a check can fail on purpose
-(`Refuted`, `EvidenceError`). Each has a form in plain JSON values: a record crosses process borders and ends in a file.
+(`Refuted`, `EvidenceError`). Each has a form in plain JSON values: a record crosses process borders and ends in a
+file.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class EvidenceError(EqTheoryError, AssertionError):
     """A check did not establish what it claims: a regime was never drawn, or a wrong construction was not caught."""
 
 
-class Refuted(EqTheoryError, AssertionError):  # noqa: N818  (a verdict, not a malfunction: the word is part of the interface)
+class Refuted(EqTheoryError, AssertionError):  # noqa: N818  (a verdict, not a malfunction)
     """An instance that satisfies the hypotheses violates the inequality.
 
     Args:

@@ -1,8 +1,8 @@
 """Which files does a run write, and what do they say about where they come from?
 
-`evidence.json` and `evidence.html`, with the versions of what computed them, the commit of the tree they were run from and the
-Hypothesis profile and seed. Nothing in them names a folder of the machine: paths of the tree, of the interpreter and of the
-home folder are replaced, also inside messages.
+`evidence.json` and `evidence.html`, with the versions of what computed them, the commit of the tree they were run
+from and the Hypothesis profile and seed. Nothing in them names a folder of the machine: paths of the tree, of the
+interpreter and of the home folder are replaced, also inside messages.
 """
 
 from __future__ import annotations

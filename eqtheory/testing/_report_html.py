@@ -1,8 +1,8 @@
 """What does a run leave for people to read? One page that needs nothing but itself.
 
-Per theorem: what it says and who is to be credited, what each part established, which wrong constructions were caught, which
-controls failed as predicted, and the verdict. Everything that comes from outside is escaped; the page has no script and its
-content policy forbids it to load anything.
+Per theorem: what it says and who is to be credited, what each part established, which wrong constructions were
+caught, which controls failed as predicted, and the verdict. Everything that comes from outside is escaped; the page
+has no script and its content policy forbids it to load anything.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def _table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]], 
         ]
         lines.append(f'<tr role="row">{"".join(cells)}</tr>')
     return (
-        f'<table role="table"><caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<table role="table"><caption>{escape(caption)}</caption>'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{"".join(lines)}</tbody></table>'
     )
 
@@ -144,7 +145,8 @@ def _article(row: Row, summary: Summary) -> str:
     statement = _control(subject) if isinstance(subject, Control) else _theorem(subject, row, summary)
     return (
         f'<article id="{escape(subject.id)}" aria-labelledby="{escape(subject.id)}-title"><div class=head>'
-        f'<h2 id="{escape(subject.id)}-title"><span class=identifier>{escape(subject.id)}</span>{escape(subject.title)}</h2>'
+        f'<h2 id="{escape(subject.id)}-title"><span class=identifier>{escape(subject.id)}</span>'
+        f"{escape(subject.title)}</h2>"
         f"{_pill(row.status.value, _TONES[row.status])}</div>{_verdict(row)}{statement}{_evidence(row)}</article>"
     )
 
@@ -209,7 +211,8 @@ def _control(control: Control) -> str:
 def _evidence(row: Row) -> str:
     pieces = ["<h3>What was compared</h3>", _parts_table(row), _regimes(row)]
     proved = [
-        f"<li>{escape(p.statement)} <span class=soft>({escape(p.part)}, {p.kind.value}: {escape(p.quantity)})</span></li>"
+        f"<li>{escape(p.statement)} "
+        f"<span class=soft>({escape(p.part)}, {p.kind.value}: {escape(p.quantity)})</span></li>"
         for p in row.proved
     ]
     if proved:

@@ -1,7 +1,7 @@
 """What does a run leave for other programs to read?
 
-One JSON document: everything that was recorded, by theorem and part, and the verdicts. Numbers are finite; a margin of minus
-infinity is the string "-inf", and a rational margin stands beside its decimal as text.
+One JSON document: everything that was recorded, by theorem and part, and the verdicts. Numbers are finite; a margin
+of minus infinity is the string "-inf", and a rational margin stands beside its decimal as text.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from eqtheory.testing._measurement import Margin, margin_to_data
+from eqtheory.testing._part import Part
 from eqtheory.testing._result import Result
-from eqtheory.testing._summary import Part, Row, Summary
+from eqtheory.testing._summary import Row, Summary
 
 __all__ = ["SCHEMA_VERSION", "document"]
 

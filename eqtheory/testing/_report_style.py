@@ -4,8 +4,8 @@ from __future__ import annotations
 
 __all__ = ["STYLE"]
 
-# Below 46rem a table becomes a stack of cards: every cell is preceded by the header it belongs to (attribute data-label).
-# The roles in the markup keep the table a table for assistive technology although its display changes.
+# Below 46rem a table becomes a stack of cards: every cell is preceded by the header it belongs to (attribute
+# data-label). The roles in the markup keep the table a table for assistive technology although its display changes.
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #5b6570; --paper: #fbfbfa; --card: #fff; --line: #d9dde1;
   --link: #0b5cad; --good: #1a6b3c; --good-back: #e2f3e8; --warn: #7a5200; --warn-back: #fdf0d0; --bad: #a11526;
@@ -21,7 +21,8 @@ h2 { font-size: 1.25rem; line-height: 1.3; margin: 0; }
 h3 { font-size: 1rem; margin: 1.6rem 0 .35rem; }
 p { margin: .35rem 0; max-width: 48rem; }
 a { color: var(--link); }
-code, .number { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .9em; }
+code, .number { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: .9em; }
 code { background: var(--code); border-radius: 3px; padding: .05em .3em; }
 .soft { color: var(--soft); }
 header { margin-bottom: 1.5rem; }

@@ -1,8 +1,8 @@
 """What does a run say on the terminal?
 
-One table, a row per theorem and per control, with a line for each arithmetic it was attacked in; below it the verdicts that
-need more than a word, the statements established for all cases, and what was not run. Plain text where there is no terminal,
-and readable at 80 columns.
+One table, a row per theorem and per control, with a line for each arithmetic it was attacked in; below it the
+verdicts that need more than a word, the statements established for all cases, and what was not run. Plain text where
+there is no terminal, and readable at 80 columns.
 """
 
 from __future__ import annotations

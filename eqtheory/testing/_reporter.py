@@ -1,7 +1,7 @@
 """Where do the results of a run come together?
 
-In one `Reporter`, on the process that prints. With pytest-xdist every worker has a `Sender` instead, which tells at the end
-which marked tests it collected, so that the reporter knows what was deselected or lost when a worker died.
+In one `Reporter`, on the process that prints. With pytest-xdist every worker has a `Sender` instead, which tells at
+the end which marked tests it collected, so that the reporter knows what was deselected or lost when a worker died.
 """
 
 from __future__ import annotations

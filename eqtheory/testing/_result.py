@@ -1,7 +1,8 @@
 """How did one test end, and what did it leave behind?
 
-What the plugin hands to the summary: one `Result` per test. `payload` and `from_report` are the two ends of the wire: a
-record travels as one JSON string among a report's user properties, so it survives the border between worker processes.
+What the plugin hands to the summary: one `Result` per test. `payload` and `from_report` are the two ends of the wire:
+a record travels as one JSON string among a report's user properties, so it survives the border between worker
+processes.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ def payload(theorem: str, part: str, evidence: Recorder | None, failure: BaseExc
 def witness_of(failure: BaseException) -> Refuted | None:
     """Find the refutation in what ended a test.
 
-    Hypothesis raises several distinct failures as one group, so groups are searched. It also raises a group where an example
-    failed once and not again; such an example is no witness.
+    Hypothesis raises several distinct failures as one group, so groups are searched. It also raises a group where an
+    example failed once and not again; such an example is no witness.
 
     Args:
         failure: the exception.

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
+from eqtheory.testing._part import Part
 from eqtheory.testing._result import Outcome, Result
-from eqtheory.testing.evidence import PARTS, WITHIN_HYPOTHESES, Kind, Margin, Measurement, Recorder
+from eqtheory.testing.evidence import PARTS, WITHIN_HYPOTHESES, Kind, Margin
 from eqtheory.theorems import CONTROLS, THEOREMS, Control, Theorem
 
-__all__ = ["Line", "Part", "Proved", "Row", "Status", "Summary", "summarise"]
+__all__ = ["Line", "Proved", "Row", "Status", "Summary", "summarise"]
 
 
 class Status(Enum):
@@ -66,74 +67,14 @@ class Proved:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of the five parts of one theorem's check.
-
-    Args:
-        theorem: identifier of the theorem.
-        name: one of the five.
-        results: the tests that ran or were skipped.
-        expected: how many tests of this part were collected, whether or not they ran.
-    """
-
-    theorem: str
-    name: str
-    results: tuple[Result, ...]
-    expected: int
-
-    @cached_property
-    def executed(self) -> tuple[Result, ...]:
-        """The tests that ran to an end, good or bad."""
-        return tuple(result for result in self.results if result.outcome is not Outcome.SKIPPED)
-
-    @cached_property
-    def evidence(self) -> Recorder:
-        """Everything the tests of this part recorded."""
-        merged = Recorder(self.theorem, self.name)
-        for result in self.executed:
-            if result.evidence is not None:
-                merged.merge(result.evidence)
-        return merged
-
-    @property
-    def status(self) -> str:
-        """One word or two: refuted, failed, not run, partly run, passed."""
-        outcomes = {result.outcome for result in self.executed}
-        for bad in (Outcome.REFUTED, Outcome.FAILED):
-            if bad in outcomes:
-                return bad.value
-        if not self.executed:
-            return "not run"
-        return "passed" if len(self.executed) >= self.expected else "partly run"
-
-    @property
-    def unrun(self) -> str:
-        """What of this part did not run, empty where all of it did."""
-        if not self.executed:
-            return self.name
-        left = self.expected - len(self.executed)
-        return f"{self.name} ({left} of {self.expected} tests)" if left else ""
-
-    @property
-    def gap(self) -> str:
-        """What this part lacks for a theorem, empty where it lacks nothing."""
-        if self.unrun:
-            return self.unrun
-        if self.name in WITHIN_HYPOTHESES and not self.evidence.measurements:
-            return f"{self.name} (no instance recorded)"
-        if self.name == "rejects" and not self.evidence.catches:
-            return f"{self.name} (nothing caught)"
-        return ""
-
-
-@dataclass(frozen=True)
 class Row:
     """Everything the run says about one theorem or control.
 
     Args:
         subject: the registered theorem or control.
         parts: the five parts, in order.
-        observed: for each control the subject names, what was observed of it anywhere in the run; empty if nothing.
+        observed: for each control the subject names, what its own tests observed of it, or where they observed nothing what
+            others did; empty if nobody did.
     """
 
     subject: Theorem | Control
@@ -171,7 +112,7 @@ class Row:
 
     @property
     def instances(self) -> int:
-        """Independently drawn instances, over all arithmetics."""
+        """Independently drawn instances, over all kinds of arithmetic."""
         return sum(line.instances for line in self.lines)
 
     @property
@@ -185,7 +126,7 @@ class Row:
         return tuple(
             Proved(part.name, entry.quantity, entry.kind, statement)
             for part in self.parts
-            for entry in _of_passed(part)
+            for entry in part.established.measurements
             for statement in entry.proved
         )
 
@@ -199,9 +140,9 @@ class Row:
     def missing(self) -> tuple[str, ...]:
         """What the check lacks: parts that did not run in full, controls that were not observed."""
         # A control may live in any part: of its check, only what was begun must be finished.
-        gaps = [
-            part.unrun if self.is_control else part.gap for part in self.parts if part.expected or not self.is_control
-        ]
+        gaps = [part.unrun for part in self.parts if part.expected]
+        if not self.is_control:
+            gaps = [part.gap for part in self.parts]
         unobserved = [f"control {name}" for name, seen in self.observed.items() if not seen]
         return tuple(gap for gap in gaps + unobserved if gap)
 
@@ -255,12 +196,13 @@ class Summary:
         return sum(len(part.executed) for row in self.rows for part in row.parts)
 
 
-def _of_passed(part: Part) -> Iterable[Measurement]:
-    merged = Recorder(part.theorem, part.name)
-    for result in part.executed:
+def _observed(results: Iterable[Result]) -> dict[str, tuple[str, ...]]:
+    seen: dict[str, dict[str, None]] = {}
+    for result in results:
         if result.outcome is Outcome.PASSED and result.evidence is not None:
-            merged.merge(result.evidence)
-    return merged.measurements
+            for identifier, texts in result.evidence.controls.items():
+                seen.setdefault(identifier, {}).update(dict.fromkeys(texts))
+    return {identifier: tuple(texts) for identifier, texts in seen.items()}
 
 
 def _controls_of(subject: Theorem | Control) -> tuple[str, ...]:
@@ -282,11 +224,7 @@ def summarise(results: Iterable[Result], planned: Mapping[str, tuple[str, str]],
     """
     results = list(results)
     planned = {**{r.nodeid: (r.theorem, r.part) for r in results}, **planned}
-    seen: dict[str, dict[str, None]] = {}
-    for result in results:
-        if result.outcome is Outcome.PASSED and result.evidence is not None:
-            for identifier, observed in result.evidence.controls.items():
-                seen.setdefault(identifier, {}).update(dict.fromkeys(observed))
+    everywhere = _observed(results)
     rows = []
     subjects: tuple[Theorem | Control, ...] = (*THEOREMS, *CONTROLS)
     for subject in subjects:
@@ -301,6 +239,8 @@ def summarise(results: Iterable[Result], planned: Mapping[str, tuple[str, str]],
                 )
                 for name in PARTS
             )
-            rows.append(Row(subject, parts, {name: tuple(seen.get(name, ())) for name in _controls_of(subject)}))
+            here = {} if isinstance(subject, Control) else _observed(own)
+            observed = {name: here.get(name, everywhere.get(name, ())) for name in _controls_of(subject)}
+            rows.append(Row(subject, parts, observed))
     present = {row.subject.id for row in rows}
     return Summary(tuple(rows), tuple(t.id for t in THEOREMS if t.id not in present), seconds)

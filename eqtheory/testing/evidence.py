@@ -1,14 +1,14 @@
 """What did this check establish, on how many instances, in which arithmetic, and by what margin?
 
-Definitions. An *instance* is one independently drawn problem. The *margin* of an inequality `lhs <= rhs` on an instance
-is relative, `(rhs - lhs) / rhs`: 1 where the left side vanishes, 0 where the bound is attained, negative where it is
-violated. A theorem is attacked in five *parts*: it holds, its bound is attained, its hypotheses are needed, wrong
-constructions are rejected, and an exact argument agrees. A `Recorder` belongs to one test of one part and travels as
-plain data.
+Definitions. An *instance* is one independently drawn problem. The *margin* of an inequality `lhs <= rhs` on an
+instance is relative, `(rhs - lhs) / rhs`: 1 where the left side vanishes, 0 where the bound is attained, negative
+where it is violated. A theorem is attacked in five *parts*: it holds, its bound is attained, its hypotheses are
+needed, wrong constructions are rejected, and an exact argument agrees. A `Recorder` belongs to one test of one part
+and travels as plain data.
 
-Three rules keep the record honest. Sampling never proves: a statement for all cases needs exact or ball arithmetic. An
-exact margin below zero, on instances that satisfy the hypotheses, is a counterexample whether or not the test noticed. A
-wrong construction counts as caught only with a negative margin.
+Three rules keep the record honest. Sampling never proves: a statement for all cases needs exact or ball arithmetic.
+An exact margin below zero, on instances that satisfy the hypotheses, is a counterexample whether or not the test
+noticed. A wrong construction counts as caught only with a negative margin.
 """
 
 from __future__ import annotations

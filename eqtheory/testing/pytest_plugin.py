@@ -1,12 +1,12 @@
 """How does a test say which theorem it is about, and how does a run end with a table of what was established?
 
-A test carries `@pytest.mark.theorem("T3", part="holds")` and asks for the fixture `evidence`, a `Recorder`. A marked test that
-passes without having recorded anything fails: it has checked nothing. Where no test of a run carries the mark, the plugin is
-silent and writes nothing.
+A test carries `@pytest.mark.theorem("T3", part="holds")` and asks for the fixture `evidence`, a `Recorder`. A marked
+test that passes without having recorded anything fails: it has checked nothing. Where no test of a run carries the
+mark, the plugin is silent and writes nothing.
 
-Records travel as user properties of the test reports. With pytest-xdist the workers make them, and the controller, which
-alone has a `Reporter`, adds them up. This module is imported in every pytest run of an environment that has the package,
-so it imports pytest and nothing else; the rest is loaded when the first mark is seen.
+Records travel as user properties of the test reports. With pytest-xdist the workers make them, and the controller,
+which alone has a `Reporter`, adds them up. This module is imported in every pytest run of an environment that has the
+package, so it imports pytest and nothing else; the rest is loaded when the first mark is seen.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def test_what_cannot_be_called_is_no_operator(value: Any) -> None:
     ],
 )
 def test_an_operator_maps_states_to_states_of_the_same_shape(result: Any, came: str) -> None:
-    G = as_operator(lambda y, x: result)  # noqa: ARG005
+    G = as_operator(lambda y, x: result)
     with pytest.raises(ShapeError) as caught:
         G(torch.ones(2), torch.ones(2))
     assert str(caught.value) == (
@@ -115,9 +115,7 @@ def test_factors_in_the_half_open_unit_interval_pass(mu: Any) -> None:
 def test_an_operator_that_does_not_contract_is_not_regular(mu: Any) -> None:
     with pytest.raises(InputError) as caught:
         Regularity.declared(mu=mu, L0=0, L1=0)
-    assert str(caught.value) == (
-        f"mu: got {mu}, needed 0 <= mu < 1; an operator that does not contract is not regular"
-    )
+    assert str(caught.value) == (f"mu: got {mu}, needed 0 <= mu < 1; an operator that does not contract is not regular")
 
 
 @pytest.mark.parametrize("name", ["L0", "L1"])

@@ -89,7 +89,7 @@ def counts_its_evaluations(solver: Solver[Any], p: Problem) -> None:
 
 def follows_a_change_of_scale(solver: Solver[Any], p: Problem) -> None:
     """`s G(y/s)` from `s y0` runs through `s y_t`, bit for bit when `s` is a power of two."""
-    plain = iterates(solver, p, lambda y, x: p.operator(y, x), p.y0)
+    plain = iterates(solver, p, p.operator, p.y0)
     for scale in (2.0**-12, 2.0**13):
         scaled = iterates(solver, p, lambda y, x, s=scale: s * p.operator(y / s, x), scale * p.y0)
         assert same_bits(scaled / scale, plain), f"scale {scale}"
@@ -102,7 +102,7 @@ def follows_a_change_of_origin(solver: Solver[Any], p: Problem) -> None:
     errors of its data on with at most `1 / lambda**0.5 = 1e5`, and eight steps stay far below `1e3` times that.
     """
     c = torch.linspace(1, 2, p.x[0].numel(), dtype=p.x.dtype).reshape(p.x[0].shape)
-    plain = iterates(solver, p, lambda y, x: p.operator(y, x), p.y0)
+    plain = iterates(solver, p, p.operator, p.y0)
     shifted = iterates(solver, p, lambda y, x: p.operator(y - c, x) + c, p.y0 + c)
     slack = 1e8 * torch.finfo(p.x.dtype).eps * float(plain.abs().max() + 2)
     steps = min(len(plain), len(shifted))  # a scalar problem can hit its fixed point exactly, which ends the run

@@ -1,5 +1,7 @@
 """What is particular to Anderson's iteration: finite termination, its safeguard, small dimensions and narrow dtypes."""
 
+# ruff: noqa: ARG005
+# Operators take (y, x) and solvers (state, y, g, active), whether they use them all or not.
 from __future__ import annotations
 
 from typing import Any
@@ -11,6 +13,7 @@ from torch import Tensor
 from eqtheory.errors import InputError
 from eqtheory.operators import as_operator
 from eqtheory.solvers import Anderson, OnFailure, Picard, Quantity, Solution, Stop, _anderson, fixed_point
+from tests.problems import problem
 
 RETURN = OnFailure.RETURN
 
@@ -126,8 +129,6 @@ def test_one_sample_restarts_without_the_others() -> None:
 
 
 def test_is_worth_its_steps_under_a_certified_stop() -> None:
-    from tests.problems import problem
-
     p = problem("linear 0.99", torch.float64)
     stop = Stop(rtol=1e-8, of=Quantity.CERTIFIED_ERROR)
     s = fixed_point(p.operator, p.x, p.y0, solver=Anderson(), stop=stop)

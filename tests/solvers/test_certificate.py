@@ -1,5 +1,7 @@
 """T1's bound in floating point: never below the true error, and not far above it where T1 is an equality."""
 
+# ruff: noqa: ARG005
+# Operators take (y, x) and solvers (state, y, g, active), whether they use them all or not.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -166,15 +168,17 @@ def test_labels_are_inherited() -> None:
 def test_no_mu_means_no_bound() -> None:
     G = FunctionOperator(lambda y, x: 0.5 * y + x)
     assert fixed_point(G, X, 0 * X).error_bound is None
-    with pytest.raises(InputError, match="^G: got an operator without regularity, needed a known mu; declare it"):
+    with pytest.raises(InputError, match=r"^G: got an operator without regularity, needed a known mu; declare it"):
         certify(G, X, X)
-    with pytest.raises(InputError, match="^G: got an operator without regularity, needed a proved or declared mu"):
+    with pytest.raises(InputError, match=r"^G: got an operator without regularity, needed a proved or declared mu"):
         fixed_point(G, X, 0 * X, stop=Stop(of=Quantity.CERTIFIED_ERROR))
 
 
 def test_a_certified_stop_refuses_an_estimate() -> None:
     G = operator(Bound(0.5, Side.ESTIMATE, "pairs", Evidence.ESTIMATED))
-    with pytest.raises(InputError, match="^G: got an operator whose mu is an estimate, needed a proved or declared mu"):
+    with pytest.raises(
+        InputError, match=r"^G: got an operator whose mu is an estimate, needed a proved or declared mu"
+    ):
         fixed_point(G, X, 0 * X, stop=Stop(of=Quantity.CERTIFIED_ERROR))
 
 

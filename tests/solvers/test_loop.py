@@ -1,5 +1,7 @@
 """The loop: every sample on its own, honest statuses, exact counts, and refusals in one line."""
 
+# ruff: noqa: ARG002, ARG005
+# Operators take (y, x) and solvers (state, y, g, active), whether they use them all or not.
 from __future__ import annotations
 
 import dataclasses
@@ -14,6 +16,7 @@ from torch import Tensor
 from eqtheory.errors import GradientUnavailableError, InputError, NonFiniteError, ShapeError, SolverError
 from eqtheory.norms import Euclidean, Spectral
 from eqtheory.operators import FunctionOperator, ImplicitOperator, Regularity, as_operator
+from eqtheory.roundoff import Rounding
 from eqtheory.solvers import (
     Anderson,
     ConvergenceWarning,
@@ -75,7 +78,7 @@ def test_an_attracting_cycle_is_found() -> None:
 def test_contractions_at_their_rounding_floor_stagnate(name: str, declared: bool, solver: Any) -> None:
     """They return to the anchor too, but are no cycles; whether a mu is known or not."""
     p = problem(name, torch.float32)
-    G = p.operator if declared else (lambda y, x: p.operator(y, x))
+    G = p.operator if declared else p.operator.__call__  # a plain function declares nothing
     s = fixed_point(G, p.x, p.y0, solver=solver, stop=Stop(rtol=0.0, max_steps=5000), on_failure=RETURN)
     assert set(s.statuses) <= {Status.STAGNATED, Status.CONVERGED}
     assert p.error(s.value).max() < 1e-4 * p.operator.norm(p.y_star).max()
@@ -198,7 +201,7 @@ def owns_its_residual(s: Solution, G: Any, x: Tensor) -> None:
 
 @pytest.mark.parametrize("solver", [Picard(), KrasnoselskiiMann(0.3), Anderson()], ids=lambda s: type(s).__name__)
 def test_samples_freeze_one_by_one(solver: Any) -> None:
-    p = problem("reciprocal", torch.float64)
+    p = problem("relu", torch.float64)
     s = fixed_point(p.operator, p.x, p.y0, solver=solver, stop=Stop(max_steps=5000), iterates=True)
     assert len(set(s.steps.tolist())) > 1
     freezes(s)
@@ -261,17 +264,17 @@ def test_a_spectral_norm_survives_a_broken_sample() -> None:
 # Relaxation cannot fool the test
 
 
-@pytest.mark.parametrize("eps", [0.1, 0.01, 0.001])
+@pytest.mark.parametrize("eps", [0.1, 0.01, 0.003])
 def test_relaxation_does_not_shrink_its_own_stop_test(eps: float) -> None:
-    """Fixed point 10; stopping on the length of relaxed steps would return 9.02, 4.5 and 0.001 here."""
-    constants = Regularity.declared(mu=0.9, L0=1.0, L1=0.0)
+    """Fixed point 10; stopping on the length of relaxed steps of 1e-3 returns 9.9, 9.0 and 6.7 here."""
+    constants = dataclasses.replace(Regularity.declared(mu=0.9, L0=1.0, L1=0.0), rounding=Rounding(4.0, 4.0))
     G = FunctionOperator(lambda y, x: 0.9 * y + x, regularity=constants)
     s = fixed_point(G, ONE, 0 * ONE, solver=KrasnoselskiiMann(eps), stop=Stop(rtol=1e-3, max_steps=200_000))
     assert abs(float(s.value) - 10) <= float(s.error_bound.value) <= 0.11
-    early = [torch.zeros(1, dtype=torch.float64)]
-    while eps * abs(float(0.9 * early[-1] + 1 - early[-1])) > 1e-3:  # the fault: the step instead of the residual
-        early.append(early[-1] + eps * (0.9 * early[-1] + 1 - early[-1]))
-    assert abs(float(early[-1]) - 10) > 0.9 * min(10.0, 1e-3 / (eps * 0.1))
+    early = 0.0
+    while abs(step := eps * (0.9 * early + 1 - early)) > 1e-3:  # the fault: the step instead of the residual
+        early += step
+    assert abs(early - 10) > 0.9 * 1e-3 / (0.1 * eps)  # the error it leaves grows as the relaxation shrinks
 
 
 # Solutions
@@ -493,7 +496,7 @@ def test_a_gradient_that_would_be_lost_is_refused() -> None:
                 s = fixed_point(*arguments)
             assert bool(s.converged.all())
             assert not s.value.requires_grad
-    with pytest.raises(GradientUnavailableError, match="parameter layer.weight"):
+    with pytest.raises(GradientUnavailableError, match=r"parameter layer\.weight"):
         fixed_point(as_operator(net), X23, X23)
 
 

@@ -31,7 +31,9 @@ def flat(value: Any) -> list[Any]:
 def distance(target: Target, value: Tensor, reference: Any) -> float:
     """Output norm of `value - reference`, the difference taken in high precision."""
     with mpmath.workdps(DIGITS):
-        gaps = [float(mpmath.mpf(a) - b) for a, b in zip(value.double().flatten().tolist(), flat(reference), strict=True)]
+        gaps = [
+            float(mpmath.mpf(a) - b) for a, b in zip(value.double().flatten().tolist(), flat(reference), strict=True)
+        ]
     return float(target.output_norm(torch.tensor(gaps, dtype=torch.float64).reshape(1, *target.output_shape)))
 
 
@@ -132,7 +134,11 @@ def reference_jacobian(target: Target, x: Tensor) -> Tensor:
             step = mpmath.mpf(10) ** -40
 
             def moved(a: Any, b: Any, sign: int, step: Any = step) -> Any:
-                return [moved(p, q, sign) for p, q in zip(a, b, strict=True)] if isinstance(a, list) else a + sign * step * b
+                return (
+                    [moved(p, q, sign) for p, q in zip(a, b, strict=True)]
+                    if isinstance(a, list)
+                    else a + sign * step * b
+                )
 
             up, down = (flat(target.reference(moved(to_precise(x), to_precise(v), s))) for s in (1, -1))
             columns.append([float((a - b) / (2 * step)) for a, b in zip(up, down, strict=True)])
@@ -183,14 +189,16 @@ def check_ball_bounds(target: Target) -> None:
         x, r = hostile_balls(target, seed)
         sup, lip = target.ball_bounds(x, r)
         assert not bool(torch.isnan(sup).any() | torch.isnan(lip).any())
-        assert float(torch.isfinite(lip).double().mean()) > 0.4, "hardly any ball has a finite bound: nothing is checked"
+        assert float(torch.isfinite(lip).double().mean()) > 0.4, (
+            "hardly any ball has a finite bound: nothing is checked"
+        )
         g = seeded(100 + seed)
         z = steepened(target, x, r, g)
         # A partner anywhere in the ball, and one next to the steep point.
         near = z + scaled(target.directions(z, generator=g), 1e-5 * finite_radius(target, z))
         inside = target.contains(near) & (target.input_norm(near - x) < r * (1 - 1e-12))
-        for w, good in (points_in_ball(target, x, r, g), (near, inside)):
-            w = torch.where(good.reshape(-1, *[1] * (x.ndim - 1)), w, x)
+        for partner, good in (points_in_ball(target, x, r, g), (near, inside)):
+            w = torch.where(good.reshape(-1, *[1] * (x.ndim - 1)), partner, x)
             error_z, error_w = target.evaluation_error(z), target.evaluation_error(w)
             assert bool((target.output_norm(target(w)) - error_w <= sup).all()), "a value exceeds sup"
             gap = target.input_norm(z - w)
@@ -264,12 +272,11 @@ def check_batch_mates(target: Target) -> None:
     """A sample's results are the same bit for bit whoever stands beside it."""
     x = target.sample(64, generator=seeded(13))
     r = torch.full((64,), 1e-3, dtype=torch.float64)
+    together = (target(x), target.local_modulus(x), *target.ball_bounds(x, r))
     for i in (0, 17, 63):
-        alone, ball = x[i : i + 1].clone(), r[:1]
-        pairs = [(target(x), target(alone)), (target.local_modulus(x), target.local_modulus(alone))]
-        pairs += list(zip(target.ball_bounds(x, r), target.ball_bounds(alone, ball), strict=True))
-        for together, single in pairs:
-            assert torch.equal(together[i : i + 1], single)
+        alone = x[i : i + 1].clone()
+        single = (target(alone), target.local_modulus(alone), *target.ball_bounds(alone, r[:1]))
+        assert all(torch.equal(a[i : i + 1], b) for a, b in zip(together, single, strict=True))
 
 
 def check_gradient(target: Target) -> None:
