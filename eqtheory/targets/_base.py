@@ -78,8 +78,7 @@ class Target(TargetHooks):
             x: finite points, shape `(batch, *input_shape)`.
 
         Returns:
-            Booleans, shape `(batch,)`. Points whose membership rounding leaves open (a matrix that may be singular) count as
-            outside.
+            Booleans, shape `(batch,)`; where rounding leaves it open (a matrix that may be singular) the answer is no.
         """
         with torch.no_grad():
             return self._contains(batch_of("x", x, trailing=self.input_shape).double())
@@ -132,8 +131,7 @@ class Target(TargetHooks):
             v: vectors, shape `(batch, *input_shape)`.
 
         Returns:
-            The nearest vectors along which the domain extends: `v` itself for most maps, its symmetric part for maps of symmetric
-            matrices.
+            The nearest vectors along which the domain extends: `v` itself, or its symmetric part where `X` holds symmetric matrices.
         """
         return self._tangent(batch_of("v", v, trailing=self.input_shape))
 
@@ -228,8 +226,7 @@ class Target(TargetHooks):
             depth: numbers in `(0, 1]`, shape `(k,)`; the slope tends to infinity as they go to zero.
 
         Returns:
-            Pairs `(x, x')` of points of the domain, float64. Depths at which no two different points can be represented are
-            left out, so fewer than `k` pairs may come back, possibly none.
+            Pairs `(x, x')` of points of the domain, float64; at most `k`, since depths that float64 cannot resolve are left out.
 
         Raises:
             InputError: a depth outside `(0, 1]`.

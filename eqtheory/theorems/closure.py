@@ -49,7 +49,8 @@ THEOREM = Theorem(
     conclusion=(
         "Fixed-point maps of regular operators are exactly the locally Lipschitz maps, all with budget (c,c) for any c > 0, so "
         "they are closed under composition, sums, locally Lipschitz encoders and decoders and gluing. Structurally: an "
-        "e-Lipschitz encoder gives budget e (L0, L1); a cascade (G1(y1,x), G2(y2,y1)) contracts in |y1| + theta |y2| with factor max((1+m1)/2, m2)."
+        "e-Lipschitz encoder gives budget e (L0, L1); a cascade (G1(y1,x), G2(y2,y1)) contracts in "
+        "|y1| + theta |y2| with factor max((1+m1)/2, m2)."
     ),
     source=Source.HERE,
     credit="This project, from T2, T3 and T3a.",

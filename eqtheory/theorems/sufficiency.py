@@ -51,6 +51,7 @@ THEOREM = Theorem(
         Hypothesis(
             "F : X -> Y is locally Lipschitz on a metric space X (no completeness, convexity or boundedness)", "N4"
         ),
+        Hypothesis("the relaxation adapts to the input (a constant one has no budget)", "N3"),
         Hypothesis("the relaxation is the square of the radius, eps = rho^2 (a smaller power is not enough)", "N5"),
     ),
     conclusion=(

@@ -1,7 +1,5 @@
 """What is particular to Anderson's iteration: finite termination, its safeguard, small dimensions and narrow dtypes."""
 
-# ruff: noqa: ARG005
-# Operators take (y, x) and solvers (state, y, g, active), whether they use them all or not.
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,5 @@
 """T1's bound in floating point: never below the true error, and not far above it where T1 is an equality."""
 
-# ruff: noqa: ARG005
-# Operators take (y, x) and solvers (state, y, g, active), whether they use them all or not.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from eqtheory.constructions import MatrixInverse
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.norms import Euclidean, Spectral, Sup
 from eqtheory.operators import FunctionOperator, Regularity
-from eqtheory.roundoff import unit_roundoff
+from eqtheory.roundoff import Rounding, unit_roundoff
 from eqtheory.solvers import Anderson, Certificate, OnFailure, Picard, Quantity, Stop, certify, fixed_point
 from eqtheory.solvers._measure import Gauge
 from tests.problems import PROBLEMS, SHARP, Problem, problem
@@ -196,7 +194,7 @@ def test_a_certified_stop_delivers_its_accuracy(name: str) -> None:
 
 def test_a_residual_stop_does_not_deliver_that_accuracy() -> None:
     """A relative residual of 1e-3 at mu = 0.999 leaves half of the solution missing; only the certificate says so."""
-    constants = Regularity.declared(mu=0.999, L0=1.0, L1=0.0)
+    constants = replace(Regularity.declared(mu=0.999, L0=1.0, L1=0.0), rounding=Rounding(2.0, 1.0))
     G = FunctionOperator(lambda y, x: 0.999 * y + x, regularity=constants)
     s = fixed_point(G, X, 0 * X, stop=Stop(rtol=1e-3))
     error = 1000 - s.value
@@ -231,6 +229,19 @@ def test_norms_are_measured_where_they_can_be(dtype: torch.dtype, n: int, measur
     assert 1 < gauge.inflation < 1.2
     if n == 2_000_000:  # without a certificate nothing rests on the last digits
         assert Gauge(Euclidean(), torch.zeros(1, n, dtype=dtype), certified=False).dtype is dtype
+
+
+@pytest.mark.parametrize("n", [3, 100, 3000])
+def test_rounding_of_the_norm_is_covered(n: int) -> None:
+    """`G = y/2` is exact, so what separates bound and error is only how the norm was rounded: down, half of the time."""
+    constants = replace(Regularity.declared(mu=0.5, L0=1.0, L1=0.0), rounding=Rounding(0.0))
+    y = torch.rand(200, n, generator=torch.Generator().manual_seed(n))
+    bound = certify(FunctionOperator(lambda y, x: 0.5 * y, regularity=constants), y, y).value
+    error = Euclidean()(y.double())
+    bounds_the_error(bound, error)
+    assert bool((bound <= (1 + (2 * n + 60) * 2.0**-23) * error).all())
+    with pytest.raises(AssertionError, match="above their bound"):
+        bounds_the_error(2 * Euclidean()(0.5 * y).double(), error)
 
 
 def test_underflow_cannot_hide_a_residual() -> None:

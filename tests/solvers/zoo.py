@@ -1,7 +1,5 @@
 """Deliberately broken solvers, each violating one law of `Solver`; the laws must reject them."""
 
-# ruff: noqa: ARG002
-# Operators take (y, x) and solvers (state, y, g, active), whether they use them all or not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field

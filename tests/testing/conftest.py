@@ -65,7 +65,13 @@ class Suite:
 
     def run(self, source: str, *arguments: str) -> pytest.RunResult:
         self.write(source)
-        return self.pytester.runpytest_inprocess("-p", "no:benchmark", *arguments)
+        # Without the plugins a small suite has no use for: most of a worker's start would be theirs.
+        unused = [
+            word
+            for name in ("benchmark", "hypothesispytest", "typeguard", "jaxtyping")
+            for word in ("-p", f"no:{name}")
+        ]
+        return self.pytester.runpytest_inprocess(*unused, *arguments)
 
     def report(self, folder: str = "build/proofs_check") -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.path / folder / "evidence.json").read_text(encoding="utf-8"))

@@ -10,9 +10,10 @@ is 1/2; but `mu -> 1` as `x -> 0`. In `x`, inside and with `w' -> derivative s` 
 
     dG/dx = -2x (y - y*) + x^2 (2x w - 3 x^-2 s) = -2xy + 4x^3 w - 3s,
 
-so for `sin` (`w^2 + s^2 = 1`) `|dG/dx| <= 2x^2 + sqrt(16 x^6 + 9) <= 1 + sqrt(11)` on `x^2 <= 1/2`; outside `[-x, x]` and
-for larger `x` it is smaller. For the twin `|w| <= 1/2`, `|s| <= 1` and the constant 5 is enough. So `L1 = 0`. Yet `y*` has slopes up to about
-`3/x^2` near `x`, unbounded near 0. Pairs `(0, x)` do not show it: `|y*(x)| <= x^2`.
+so for `sin` (`w^2 + s^2 = 1`) `|dG/dx| <= 2x^2 + sqrt(16 x^6 + 9) <= 1 + sqrt(11)` on `x^2 <= 1/2`. Outside `[-x, x]` the first
+term becomes `+-(1/2 - 3x^2)`, at most 1 in size; for `x^2 >= 1/2` all that is left is `x w - 3s/(2x^2)`, at most `sqrt(10)`. For the
+twin `|w| <= 1/2`, `|s| <= 1` and the constant 5 is enough. So `L1 = 0`. Yet `y*` has slopes up to about `3/x^2` near `x`, unbounded
+near 0. Pairs `(0, x)` do not show it: `|y*(x)| <= x^2`.
 """
 
 from __future__ import annotations
