@@ -60,9 +60,9 @@ def pointwise_contraction_twin(evidence: Recorder) -> None:
 def pointwise_contraction_balls(evidence: Recorder) -> None:
     """N1 with sin, in ball arithmetic: the budget on the whole interval by subdivision, and certified steep slopes.
 
-    With `s = x^2`, `w = sin`, `v = cos` at `x^-3`, the derivative of `G` in `x` is, for `s <= 1/2`, `-2xy + 4x^3 w - 3v` inside `[-x, x]`
-    and `+-(1/2 - 3s) + 4x^3 w - 3v` outside; for `s >= 1/2` it is `x w - 3v/(2s)` everywhere. Since `w^2 + v^2 = 1`, the waves contribute at most
-    the root of the sum of squared coefficients.
+    With `s = x^2`, `w = sin`, `v = cos` at `x^-3`, the derivative of `G` in `x` is, for `s <= 1/2`, `-2xy + 4x^3 w - 3v` inside
+    `[-x, x]` and `+-(1/2 - 3s) + 4x^3 w - 3v` outside; for `s >= 1/2` it is `x w - 3v/(2s)` everywhere. Since
+    `w^2 + v^2 = 1`, the waves contribute at most the root of the sum of squared coefficients.
     """
     from flint import arb, ctx
 

@@ -40,8 +40,9 @@ THEOREM = Theorem(
     proof=(
         "sigma is 1-Lipschitz as rho is. Let rho >= rho', a = rho + sigma'. |eps - eps'| <= rho |sigma - sigma'| + sigma' |rho - rho'| "
         "<= a delta. If delta < rho, with s the slope of the pair: s + |F'| <= 1/rho - 1 and |F'| <= 1/sigma' - 1, so "
-        "|eps F - eps' F'| / delta <= rho sigma s + a |F'| <= rho (s + |F'|) + sigma' |F'| <= 2 - a. If delta >= rho >= rho': "
-        "rho sigma |F| <= rho (1 - sigma) <= delta (1 - rho) and rho' sigma' |F'| <= delta (1 - sigma'): again (2 - a) delta. Then a |y| + 2 - a <= 2 max(1,|y|)."
+        "|eps F - eps' F'| / delta <= rho sigma s + a |F'| <= rho (s + |F'|) + sigma' |F'| <= 2 - a. "
+        "If delta >= rho >= rho': rho sigma |F| <= rho (1 - sigma) <= delta (1 - rho) and rho' sigma' |F'| <= delta (1 - sigma'): "
+        "again (2 - a) delta. Then a |y| + 2 - a <= 2 max(1,|y|)."
     ),
     inequalities=(step_radius, relaxation_step, relaxation_offset, joint_budget, never_slower, lipschitz_rate),
     sharp="The instances of T3, where rho = sigma.",
