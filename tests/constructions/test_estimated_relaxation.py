@@ -38,20 +38,32 @@ def estimate_of(target: Target, x: Tensor, **settings: Any) -> EstimatedRelaxati
     )
 
 
+def moderate(target: Target) -> Tensor:
+    """Points whose distance to the singular set is far above the smallest distance of a cloud, 1e-8."""
+    g = seeded(1)
+    share = torch.rand(60, generator=g, dtype=torch.float64)
+    if isinstance(target, TanMap):
+        return 2.8 * share - 1.4
+    if isinstance(target, InversionMap):
+        direction = torch.randn(60, 3, generator=g, dtype=torch.float64)
+        return direction / direction.norm(dim=1, keepdim=True) * 10.0 ** (3 * share.unsqueeze(1) - 2)
+    return 10.0 ** (-3 * share)
+
+
 @pytest.mark.parametrize("target", [ReciprocalMap(), TanMap(), SqrtMap(), InversionMap()], ids=lambda t: t.name)
-def test_radii_are_never_smaller_than_true_ones_and_of_their_order(target: Target) -> None:
-    x = target.sample(60, generator=seeded(1))
+def test_radii_are_never_smaller_than_true_ones_and_close_to_them(target: Target) -> None:
+    x = moderate(target)
     true, found = adaptive_relaxation(target).radii(x), estimate_of(target, x, cloud=96).radii(x)
-    # Slopes of the cloud carry the rounding of values over distances down to 1e-8: 4 roundoffs over 1e-8 of the value, which
-    # is a share of at most 1e-7 of 1 + |F| + slope (|F| stands beside the slope in the same sum).
+    # Points of a cloud are at least 1e-10 apart, so slopes carry at most 4 u |F| / 1e-10 of rounding: a share below 1e-5 of
+    # 1 + |F| + slope.
     for exact, estimated in zip(true, found, strict=True):
-        assert bool((estimated >= exact * (1 - 1e-7)).all())
-    # The proved bounds are not far from the suprema here, so a cloud that saw nothing would be noticed.
-    assert bool((found[0] <= 30 * true[0]).all())
+        assert bool((estimated >= exact * (1 - 1e-5)).all())
+    # The proved bounds are nearly the suprema here, so a cloud that saw nothing would be noticed.
+    assert bool((found[0] <= 2 * true[0]).all())
 
 
 def test_a_cloud_that_misses_the_slopes_would_be_seen() -> None:
-    x = ReciprocalMap().sample(60, generator=seeded(1))
+    x = moderate(ReciprocalMap())
     blind = EstimatedRelaxation(
         ReciprocalMap(),
         torch.full((2,), 1e-30, dtype=torch.float64),
@@ -62,7 +74,7 @@ def test_a_cloud_that_misses_the_slopes_would_be_seen() -> None:
         contains=None,
     )
     rho, _ = blind.radii(x)
-    assert not bool((rho <= 30 * adaptive_relaxation(ReciprocalMap()).radii(x)[0]).all())
+    assert not bool((rho <= 2 * adaptive_relaxation(ReciprocalMap()).radii(x)[0]).all())
 
 
 def test_everything_but_contraction_is_labelled_an_estimate() -> None:
@@ -185,23 +197,19 @@ def test_a_map_that_is_not_finite_at_an_input_is_refused_with_the_input() -> Non
         G.step(torch.tensor([1.0, 0.0]))
 
 
-def test_a_map_that_is_not_a_number_next_to_an_input_gives_no_step_silently() -> None:
-    # The cloud leaves the domain of the logarithm, and nobody said where it ends.
-    x = torch.tensor([0.1, 0.5], dtype=torch.float64)
-    G = estimated_relaxation(torch.log, x, generator=seeded())
+def walled(x: Tensor) -> Tensor:
+    return torch.where((x - 0.5).abs() < 0.25, 0.0, torch.inf)
+
+
+@pytest.mark.parametrize("function", [torch.log, torch.acosh, walled], ids=["log", "acosh", "walled"])
+def test_a_map_that_is_not_finite_next_to_an_input_gives_no_wrong_step_silently(function: Any) -> None:
+    # The cloud leaves the set where the map is defined, and nobody said where that ends.
+    x = torch.tensor([0.5, 0.4], dtype=torch.float64) + 1.0 * (function is torch.acosh)
+    G = estimated_relaxation(function, x, generator=seeded())
+    assert bool(torch.isfinite(function(x)).all())
     try:
         step = G.step(x)
     except EqTheoryError as error:
         assert len(str(error).splitlines()) == 1
     else:
         assert bool(((step > 0) & (step <= 1)).all())
-
-
-def test_a_map_that_is_infinite_next_to_an_input_stops_the_radius_there() -> None:
-    x = torch.tensor([0.5], dtype=torch.float64)
-
-    def walled(v: Tensor) -> Tensor:
-        return torch.where((v - 0.5).abs() < 0.25, 0.0, torch.inf)
-
-    rho, sigma = estimated_relaxation(walled, x, generator=seeded()).radii(x)
-    assert 0.25 <= float(rho) <= float(sigma) <= 1
