@@ -103,11 +103,11 @@ class KeplerMap(Target):
     input_shape = (2,)
     evaluation_ulps = 32.0  # 10 roundings in the residual, magnified at most threefold where E - sin E is a difference
 
-    def _contains(self, x: Tensor) -> Tensor:
-        return (x[:, 0] >= 0) & (x[:, 0] < 1)
-
     def __init__(self) -> None:
         self._solved = OncePerInput(_solved)
+
+    def _contains(self, x: Tensor) -> Tensor:
+        return (x[:, 0] >= 0) & (x[:, 0] < 1)
 
     def _value(self, x: Tensor) -> Tensor:
         _, value, turns = self._solved(x)
