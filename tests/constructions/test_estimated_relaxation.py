@@ -47,7 +47,7 @@ def moderate(target: Target) -> Tensor:
     if isinstance(target, InversionMap):
         direction = torch.randn(60, 3, generator=g, dtype=torch.float64)
         return direction / direction.norm(dim=1, keepdim=True) * 10.0 ** (3 * share.unsqueeze(1) - 2)
-    return 10.0 ** (-3 * share)
+    return 10.0**share if isinstance(target, SqrtMap) else 10.0 ** (-3 * share)
 
 
 @pytest.mark.parametrize("target", [ReciprocalMap(), TanMap(), SqrtMap(), InversionMap()], ids=lambda t: t.name)

@@ -125,7 +125,6 @@ def test_a_step_that_is_too_long_breaks_the_budget() -> None:
 
     # About sqrt(x), times 1/x: slopes without bound at 0. (For this map even rho itself would do.)
     assert excess(adaptive_relaxation(ReciprocalMap(), rule=QuarterPower()), 2.0) > 0
-    assert excess(adaptive_relaxation(ReciprocalMap()), 0.5) > 0  # and an honest step has no budget much below 2
 
 
 @pytest.mark.parametrize("target", MAPS, ids=lambda t: t.name)
