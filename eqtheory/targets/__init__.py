@@ -8,7 +8,9 @@ from __future__ import annotations
 from eqtheory.norms import Euclidean
 from eqtheory.targets._base import Target
 from eqtheory.targets._combinators import Composition, TargetSum
-from eqtheory.targets._elementary import (
+from eqtheory.targets._rational import RationalTable
+from eqtheory.targets._samples import SampleTable, from_samples
+from eqtheory.targets.maps.elementary import (
     ExpMap,
     LogMap,
     ReciprocalMap,
@@ -16,17 +18,15 @@ from eqtheory.targets._elementary import (
     SquareMap,
     TwoSidedReciprocalMap,
 )
-from eqtheory.targets._kepler import KeplerMap
-from eqtheory.targets._lambert import LambertWMap
-from eqtheory.targets._linear_program import LinearProgramMap
-from eqtheory.targets._matrices import MatrixInverseMap, MatrixSquareRootMap
-from eqtheory.targets._piecewise import FloorMap, IslandsMap
-from eqtheory.targets._rational import RationalTable
-from eqtheory.targets._roots import CubicRootMap, QuadraticRootMap
-from eqtheory.targets._samples import SampleTable, from_samples
-from eqtheory.targets._special import DigammaMap, GammaMap
-from eqtheory.targets._trigonometric import OscillatingMap, TanMap
-from eqtheory.targets._vectors import InversionMap, NormalisationMap
+from eqtheory.targets.maps.kepler import KeplerMap
+from eqtheory.targets.maps.lambert import LambertWMap
+from eqtheory.targets.maps.linear_program import LinearProgramMap
+from eqtheory.targets.maps.matrices import MatrixInverseMap, MatrixSquareRootMap
+from eqtheory.targets.maps.piecewise import FloorMap, IslandsMap
+from eqtheory.targets.maps.roots import CubicRootMap, QuadraticRootMap
+from eqtheory.targets.maps.special import DigammaMap, GammaMap
+from eqtheory.targets.maps.trigonometric import OscillatingMap, TanMap
+from eqtheory.targets.maps.vectors import InversionMap, NormalisationMap
 
 __all__ = [
     "CATALOGUE",

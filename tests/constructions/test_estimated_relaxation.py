@@ -18,7 +18,7 @@ from eqtheory.constructions import (
     estimated_relaxation,
 )
 from eqtheory.errors import EqTheoryError, InputError, NonFiniteError, ShapeError
-from eqtheory.norms import Sup
+from eqtheory.norms import Euclidean, Sup
 from eqtheory.targets import InversionMap, ReciprocalMap, SqrtMap, TanMap, Target
 
 
@@ -46,7 +46,7 @@ def moderate(target: Target) -> Tensor:
         return 2.8 * share - 1.4
     if isinstance(target, InversionMap):
         direction = torch.randn(60, 3, generator=g, dtype=torch.float64)
-        return direction / direction.norm(dim=1, keepdim=True) * 10.0 ** (3 * share.unsqueeze(1) - 2)
+        return direction / Euclidean()(direction).unsqueeze(1) * 10.0 ** (3 * share.unsqueeze(1) - 2)
     return 10.0**share if isinstance(target, SqrtMap) else 10.0 ** (-3 * share)
 
 

@@ -22,7 +22,7 @@ from eqtheory.targets import (
     SquareMap,
     Target,
 )
-from eqtheory.targets._trigonometric import TanMap
+from eqtheory.targets.maps.trigonometric import TanMap
 
 Hook = Callable[..., Any]
 

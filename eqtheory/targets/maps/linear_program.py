@@ -18,7 +18,7 @@ from eqtheory.operators import OncePerInput
 from eqtheory.targets._arithmetic import U, lowered, raised
 from eqtheory.targets._base import Target
 from eqtheory.targets._domains import log_uniform, mixture, normal, orthogonal, signs
-from eqtheory.targets._matrices import singular_value_error
+from eqtheory.targets.maps.matrices import singular_value_error
 
 __all__ = ["LinearProgramMap"]
 
