@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eqtheory.testing._reporter import PROPERTY, Reporter, Sender
+from eqtheory.testing.report.reporter import PROPERTY, Reporter, Sender
 
 if TYPE_CHECKING:
     from eqtheory.testing.evidence import Recorder
@@ -213,7 +213,7 @@ def pytest_runtest_makereport(
     """
     report = yield
     if _PLACE in item.stash and (call.when == "call" or not report.passed):
-        from eqtheory.testing._result import payload
+        from eqtheory.testing.report.result import payload
 
         failure = call.excinfo.value if report.failed and call.excinfo is not None else None
         text = payload(*item.stash[_PLACE], item.stash.get(_RECORDER, None), failure)

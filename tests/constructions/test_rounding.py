@@ -171,3 +171,9 @@ def relaxation_errors(target: Target, dtype: torch.dtype) -> tuple[ImplicitOpera
 def test_relaxations_of_known_maps_round_no_more_than_declared(target: Target, dtype: torch.dtype) -> None:
     G, y, x, errors = relaxation_errors(target, dtype)
     assert float(used(G, y, x, errors).max()) <= HIGHER_ORDER
+
+
+def test_a_declaration_without_the_rounding_of_the_state_is_caught() -> None:
+    G, y, x, errors = relaxation_errors(CATALOGUE[0], torch.float64)
+    honest = rounding_of(G)
+    assert float(used(G, y, x, errors, Rounding(relative=0.0, constant=honest.constant)).max()) > 1

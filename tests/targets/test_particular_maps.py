@@ -34,8 +34,8 @@ from eqtheory.targets import (
     TargetSum,
     TwoSidedReciprocalMap,
 )
-from eqtheory.targets import _kepler as kepler
 from eqtheory.targets._arithmetic import HALF_PI, INVERSE_E, two_product, two_sum
+from eqtheory.targets.maps import kepler
 
 
 def f64(*values: object) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from eqtheory.testing._result import Outcome, Result
 from eqtheory.testing.evidence import PARTS, Kind, Recorder
+from eqtheory.testing.report.result import Outcome, Result
 from eqtheory.theorems import theorem
 
 HEAD = """

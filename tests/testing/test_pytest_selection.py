@@ -8,7 +8,8 @@ import pytest
 
 # Loaded before the inner runs, which restore the modules they find: every run then uses the same classes, and none
 # pays for their import again.
-from eqtheory.testing import _report_files, _report_terminal, _reporter, pytest_plugin  # noqa: F401
+from eqtheory.testing import pytest_plugin  # noqa: F401
+from eqtheory.testing.report import as_table, files, reporter  # noqa: F401
 
 if TYPE_CHECKING:
     from tests.testing.conftest import Suite

@@ -12,9 +12,9 @@ from html import escape
 from typing import Any
 
 from eqtheory.testing._measurement import Margin, format_margin
-from eqtheory.testing._report_style import STYLE
-from eqtheory.testing._report_terminal import total_line
-from eqtheory.testing._summary import Row, Status, Summary
+from eqtheory.testing.report.as_table import total_line
+from eqtheory.testing.report.style import STYLE
+from eqtheory.testing.report.summary import Row, Status, Summary
 from eqtheory.theorems import CONTROLS, Control, Theorem
 
 __all__ = ["page"]

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from eqtheory.testing._measurement import Margin, margin_to_data
-from eqtheory.testing._part import Part
-from eqtheory.testing._result import Result
-from eqtheory.testing._summary import Row, Summary
+from eqtheory.testing.report.part import Part
+from eqtheory.testing.report.result import Result
+from eqtheory.testing.report.summary import Row, Summary
 
 __all__ = ["SCHEMA_VERSION", "document"]
 

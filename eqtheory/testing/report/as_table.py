@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eqtheory.testing._measurement import format_margin
-from eqtheory.testing._summary import Row, Status, Summary
+from eqtheory.testing.report.summary import Row, Status, Summary
 
 __all__ = ["render", "total_line"]
 

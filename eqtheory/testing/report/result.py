@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Any
 
 from eqtheory.testing._measurement import margin_value
-from eqtheory.testing._reporter import PROPERTY
 from eqtheory.testing.evidence import Recorder, Refuted
+from eqtheory.testing.report.reporter import PROPERTY
 
 __all__ = ["Outcome", "Result", "Witness", "from_report", "message_of", "payload", "witness_of"]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
-from eqtheory.testing._part import Part
-from eqtheory.testing._result import Outcome, Result
 from eqtheory.testing.evidence import PARTS, WITHIN_HYPOTHESES, Kind, Margin
+from eqtheory.testing.report.part import Part
+from eqtheory.testing.report.result import Outcome, Result
 from eqtheory.theorems import CONTROLS, THEOREMS, Control, Theorem
 
 __all__ = ["Line", "Proved", "Row", "Status", "Summary", "summarise"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from eqtheory.testing._result import Outcome, Result
 from eqtheory.testing.evidence import WITHIN_HYPOTHESES, Recorder
+from eqtheory.testing.report.result import Outcome, Result
 
 __all__ = ["Part"]
 

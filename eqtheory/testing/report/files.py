@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eqtheory.testing._report_html import page
-from eqtheory.testing._report_json import document
-from eqtheory.testing._summary import Summary
+from eqtheory.testing.report.as_html import page
+from eqtheory.testing.report.as_json import document
+from eqtheory.testing.report.summary import Summary
 
 if TYPE_CHECKING:
     import pytest

@@ -15,8 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eqtheory.testing._result import Result
-    from eqtheory.testing._summary import Summary
+    from eqtheory.testing.report.result import Result
+    from eqtheory.testing.report.summary import Summary
 
 __all__ = ["PROPERTY", "Reporter", "Sender"]
 
@@ -113,7 +113,7 @@ class Reporter(_Listener):
             report: of one phase of one test.
         """
         if any(name == PROPERTY for name, _ in report.user_properties):
-            from eqtheory.testing._result import from_report
+            from eqtheory.testing.report.result import from_report
 
             result = from_report(report)
             earlier = self._results.get(report.nodeid)
@@ -147,8 +147,8 @@ class Reporter(_Listener):
         self._add_crashed()
         if not self._results:
             return
-        from eqtheory.testing._report_files import write_reports
-        from eqtheory.testing._summary import summarise
+        from eqtheory.testing.report.files import write_reports
+        from eqtheory.testing.report.summary import summarise
 
         seconds = time.perf_counter() - self._started
         self._summary = summarise(self._results.values(), self._planned, seconds)
@@ -162,7 +162,7 @@ class Reporter(_Listener):
     def _add_crashed(self) -> None:
         lost = [name for name in self._failures if name in self._planned and name not in self._results]
         if lost:
-            from eqtheory.testing._result import Outcome, Result, message_of
+            from eqtheory.testing.report.result import Outcome, Result, message_of
 
             for name in lost:
                 message = message_of(self._failures[name])
@@ -190,7 +190,7 @@ class Reporter(_Listener):
             terminalreporter.write_line(f"ERROR: {self._refused}", red=True)
         if self._summary is None:
             return
-        from eqtheory.testing._report_terminal import render, total_line
+        from eqtheory.testing.report.as_table import render, total_line
 
         terminalreporter.ensure_newline()
         terminalreporter.section("theorems")
