@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -125,14 +125,29 @@ def _rows(v: Tensor) -> Tensor:
     return v.reshape(v.shape[0], -1) if v.numel() else v.new_zeros(v.shape[0], 1)
 
 
-def _cdist(a: Tensor, b: Tensor, p: float) -> Tensor:
-    # The matrix-product shortcut cancels catastrophically for close points; distances feed slopes, so it is off.
-    return torch.cdist(_rows(a), _rows(b), p=p, compute_mode="donot_use_mm_for_euclid_dist")
+class _EntrywiseNorm(Norm):
+    """A norm of the entries, `order` being 1, 2 or infinity; such norms have all distances at once."""
+
+    order: ClassVar[float]
+
+    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
+        """All distances between two sets of vectors, without forming the differences.
+
+        Args:
+            a: shape `(n, ...)`.
+            b: shape `(m, ...)`, the same trailing shape.
+
+        Returns:
+            Tensor of shape `(n, m)`.
+        """
+        same_shape("a[0], b[0]", a[:1].squeeze(0), b[:1].squeeze(0))
+        # The matrix-product shortcut cancels catastrophically for close points; distances feed slopes, so it is off.
+        return torch.cdist(_rows(a), _rows(b), p=self.order, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 @final
 @dataclass(frozen=True)
-class Euclidean(Norm):
+class Euclidean(_EntrywiseNorm):
     """Square root of the sum of squares; the Frobenius norm on matrices.
 
     Example:
@@ -141,30 +156,20 @@ class Euclidean(Norm):
         tensor([5.])
     """
 
+    order: ClassVar[float] = 2.0
     name: str = "l2"
 
     def __call__(self, v: Tensor) -> Tensor:
         """Euclidean norm of each sample: shape `(batch, ...)` to `(batch,)`."""
         return torch.linalg.vector_norm(_rows(v), dim=1)
 
-    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        """All distances, without forming the differences.
-
-        Args:
-            a: shape `(n, ...)`.
-            b: shape `(m, ...)`.
-
-        Returns:
-            Tensor of shape `(n, m)`.
-        """
-        return _cdist(a, b, 2.0)
-
 
 @final
 @dataclass(frozen=True)
-class Sup(Norm):
+class Sup(_EntrywiseNorm):
     """Largest absolute entry."""
 
+    order: ClassVar[float] = float("inf")
     name: str = "sup"
 
     def __call__(self, v: Tensor) -> Tensor:
@@ -182,24 +187,13 @@ class Sup(Norm):
         """
         return max((abs(entry) for entry in v), default=Fraction(0))
 
-    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        """All distances, without forming the differences.
-
-        Args:
-            a: shape `(n, ...)`.
-            b: shape `(m, ...)`.
-
-        Returns:
-            Tensor of shape `(n, m)`.
-        """
-        return _cdist(a, b, float("inf"))
-
 
 @final
 @dataclass(frozen=True)
-class Sum(Norm):
+class Sum(_EntrywiseNorm):
     """Sum of absolute entries."""
 
+    order: ClassVar[float] = 1.0
     name: str = "l1"
 
     def __call__(self, v: Tensor) -> Tensor:
@@ -216,18 +210,6 @@ class Sum(Norm):
             The norm as a rational.
         """
         return sum((abs(entry) for entry in v), Fraction(0))
-
-    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        """All distances, without forming the differences.
-
-        Args:
-            a: shape `(n, ...)`.
-            b: shape `(m, ...)`.
-
-        Returns:
-            Tensor of shape `(n, m)`.
-        """
-        return _cdist(a, b, 1.0)
 
 
 @final

@@ -15,8 +15,7 @@ from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.finite_spaces import draw_finite_spaces
 from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
 from eqtheory.theorems.arbitrary_simplicity import price
-from eqtheory.theorems.sufficiency import relaxation_offset, relaxation_step
-from proofs_check import controls, relaxations
+from proofs_check import controls, relaxation_parts, relaxations
 from proofs_check.instances import MANY, generator
 
 WRONG = {claim.name: claim for claim in BROKEN_RELAXATIONS if claim.theorem == "T3a"}
@@ -51,19 +50,11 @@ def test_holds_for_known_maps(evidence: Recorder) -> None:
 @pytest.mark.theorem("T3a", part="sharp")
 def test_sharp(evidence: Recorder) -> None:
     for c in (Fraction(1), Fraction(1, 7), Fraction(1, 10**6)):
-        delta = Fraction(1, 10**6)
-        G = ExactRelaxation(relaxations.sharp_step_table(delta), rule=SquaredRadius(), scale=c)
-        lhs, rhs = relaxation_step.sides(gap=abs(G.eps[0] - G.eps[1]), delta=delta, scale=c)
-        assert lhs == c * (2 - delta) * delta
-        evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_step")
-        evidence.caught(f"L1 = 1.98 c at c = {c}", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
-        M = 10**6
-        table = relaxations.sharp_offset_table(M)
-        G = ExactRelaxation(table, rule=SquaredRadius(), scale=c)
-        gap = abs(G.eps[0] * table.values[0][0] - G.eps[1] * table.values[1][0])
-        lhs, rhs = relaxation_offset.sides(gap=gap, delta=table.distances[0][1], scale=c)
-        evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_offset")
-        evidence.caught(f"L0 = 1.98 c at c = {c}", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
+        relaxation_parts.attained(evidence, SquaredRadius(), scale=c)
+        full = ExactRelaxation(relaxations.sharp_offset_table(3), rule=SquaredRadius())
+        scaled = ExactRelaxation(relaxations.sharp_offset_table(3), rule=SquaredRadius(), scale=c)
+        lhs, rhs = price.sides(contraction_gap=1 - scaled.mu(0), eps=full.eps[0], scale=c)
+        assert lhs == rhs
 
 
 @pytest.mark.theorem("T3a", part="hypothesis_needed")
@@ -74,10 +65,7 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
 @pytest.mark.theorem("T3a", part="rejects")
 @pytest.mark.parametrize("claim", WRONG.values(), ids=WRONG)
 def test_rejects(evidence: Recorder, claim: RelaxationClaim) -> None:
-    worst = min(
-        float(m.min()) for spaces in relaxations.hostile_spaces() for _, m in relaxations.margins_of(claim, spaces)
-    )
-    evidence.caught(claim.name, worst)
+    relaxation_parts.rejected(evidence, claim)
 
 
 @pytest.mark.theorem("T3a", part="exact")

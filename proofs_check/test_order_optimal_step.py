@@ -14,13 +14,12 @@ from eqtheory.constructions import ExactRelaxation, RadiusProduct, SquaredRadius
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from eqtheory.roundoff import gamma
 from eqtheory.targets import CATALOGUE, RationalTable, Target
-from eqtheory.testing.evidence import Kind, Recorder, Refuted
+from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.finite_spaces import draw_finite_spaces
-from eqtheory.testing.margins import relative_margin, settle
+from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
 from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
-from eqtheory.theorems.sufficiency import joint_budget, relaxation_offset, relaxation_step
-from proofs_check import controls, relaxations
+from proofs_check import controls, relaxation_parts, relaxations
 from proofs_check.instances import MANY, generator
 
 RULE = RadiusProduct()
@@ -64,27 +63,12 @@ def test_holds_for_known_maps(evidence: Recorder, represented: Target) -> None:
 
 @pytest.mark.theorem("T3b", part="sharp")
 def test_sharp(evidence: Recorder) -> None:
-    delta = Fraction(1, 10**6)
-    G = ExactRelaxation(relaxations.sharp_step_table(delta), rule=RULE)
-    lhs, rhs = relaxation_step.sides(gap=abs(G.eps[0] - G.eps[1]), delta=delta)
-    assert lhs == (2 - delta) * delta
-    evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_step")
-    evidence.caught("L1 = 1.98", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
-    M = 10**6
-    table = relaxations.sharp_offset_table(M)
-    G = ExactRelaxation(table, rule=RULE)
-    gap = abs(G.eps[0] * table.values[0][0] - G.eps[1] * table.values[1][0])
-    lhs, rhs = relaxation_offset.sides(gap=gap, delta=table.distances[0][1])
-    assert lhs == Fraction(2 * M, 1 + M) * table.distances[0][1]
-    evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_offset")
-    evidence.caught("L0 = 1.98", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
-    joint = joint_budget.sides(step_gap=abs(G.eps[0] - G.eps[1]), offset_gap=gap, delta=table.distances[0][1])
-    evidence.caught("joint constant 1.98", (Fraction(99, 100) * joint[1] - joint[0]) / joint[1], kind="tightened")
-    # Two points at distance d with F = (K, K): K constant, l = 0, and eps = 1/(1+K)^2 attains the rate.
+    relaxation_parts.attained(evidence, RULE)
+    # Two points at distance 3 with F = (K, K): K constant, l = 0, and eps = 1/(1+K)^2 attains the rate.
     flat = ExactRelaxation(RationalTable.of_points([0, 3], [7, 7]), rule=RULE)
     lhs, rhs = lipschitz_rate.sides(eps=flat.eps[0], size=Fraction(7), slope=Fraction(0))
     assert lhs == rhs
-    evidence.caught("rate 1% faster", (rhs - lhs / Fraction(99, 100)) / rhs, kind="tightened")
+    evidence.caught("rate 1% faster", exact_margin((lhs / Fraction(99, 100), rhs)), kind="tightened")
 
 
 @pytest.mark.theorem("T3b", part="sharp")
@@ -114,10 +98,7 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
 @pytest.mark.theorem("T3b", part="rejects")
 @pytest.mark.parametrize("claim", WRONG.values(), ids=WRONG)
 def test_rejects(evidence: Recorder, claim: RelaxationClaim) -> None:
-    worst = min(
-        float(m.min()) for spaces in relaxations.hostile_spaces() for _, m in relaxations.margins_of(claim, spaces)
-    )
-    evidence.caught(claim.name, worst)
+    relaxation_parts.rejected(evidence, claim)
 
 
 @pytest.mark.theorem("T3b", part="exact")
@@ -138,13 +119,4 @@ def test_exact(evidence: Recorder) -> None:
 @pytest.mark.theorem("T3b", part="exact")
 def test_exact_on_real_tables(evidence: Recorder) -> None:
     """The README's claim: the diabetes table, and others, with L0 = L1 = 2 over all pairs of rows."""
-    for name, table in relaxations.real_tables().items():
-        G = adaptive_relaxation(table, rule=RULE)
-        certificate = G.certify()
-        if certificate.verdict.witness is not None:
-            raise Refuted("joint_budget", certificate.verdict.worst_margin, f"{name}: {certificate.verdict.witness}")
-        assert certificate.pairs == certificate.exact_pairs == len(table) * (len(table) - 1) // 2
-        assert torch.equal(G(table.values, table.points), table.values)
-        evidence.record(
-            Kind.EXACT, instances=1, worst_margin=certificate.verdict.worst_margin, quantity=f"joint_budget: {name}"
-        )
+    relaxation_parts.real_tables_hold(evidence, RULE)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 from hypothesis import given, target
 from hypothesis import strategies as st
 
-from eqtheory.constructions import ExactRelaxation, SquaredRadius, adaptive_relaxation
+from eqtheory.constructions import ExactRelaxation, SquaredRadius
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from eqtheory.targets import CATALOGUE, RationalTable, Target
-from eqtheory.testing.evidence import Kind, Recorder, Refuted
+from eqtheory.testing.evidence import Recorder
 from eqtheory.testing.finite_spaces import draw_finite_spaces
 from eqtheory.testing.zoo import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
-from eqtheory.theorems.sufficiency import joint_budget, relaxation_offset, relaxation_step, step_radius
-from proofs_check import controls, relaxations
+from proofs_check import controls, relaxation_parts, relaxations
 from proofs_check.instances import MANY, generator
 
 RULE = SquaredRadius()
@@ -43,27 +40,7 @@ def test_holds_for_known_maps(evidence: Recorder, represented: Target) -> None:
 
 @pytest.mark.theorem("T3", part="sharp")
 def test_sharp(evidence: Recorder) -> None:
-    for denominator in (10, 1000, 10**6):
-        delta = Fraction(1, denominator)
-        G = ExactRelaxation(relaxations.sharp_step_table(delta), rule=RULE)
-        (rho_a, _), (rho_b, _), _ = G.radii
-        assert step_radius.margin(gap=abs(rho_a - rho_b), delta=delta) == 0
-        lhs, rhs = relaxation_step.sides(gap=abs(G.eps[0] - G.eps[1]), delta=delta)
-        assert lhs == (2 - delta) * delta
-        evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_step")
-    evidence.caught("lip rho <= 0.99", Fraction(99, 100) * delta / delta - 1, kind="tightened")
-    evidence.caught("L1 = 1.98", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
-    for M in (10, 1000, 10**6):
-        table = relaxations.sharp_offset_table(M)
-        G = ExactRelaxation(table, rule=RULE)
-        delta = table.distances[0][1]
-        gap = abs(G.eps[0] * table.values[0][0] - G.eps[1] * table.values[1][0])
-        lhs, rhs = relaxation_offset.sides(gap=gap, delta=delta)
-        assert lhs == Fraction(2 * M, 1 + M) * delta
-        evidence.record(Kind.EXACT, instances=1, worst_margin=1 - lhs / rhs, quantity="relaxation_offset")
-    evidence.caught("L0 = 1.98", (Fraction(99, 100) * rhs - lhs) / rhs, kind="tightened")
-    joint = joint_budget.sides(step_gap=abs(G.eps[0] - G.eps[1]), offset_gap=gap, delta=delta)
-    evidence.caught("joint constant 1.98", (Fraction(99, 100) * joint[1] - joint[0]) / joint[1], kind="tightened")
+    relaxation_parts.attained(evidence, RULE)
 
 
 @pytest.mark.theorem("T3", part="hypothesis_needed")
@@ -76,10 +53,7 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
 @pytest.mark.theorem("T3", part="rejects")
 @pytest.mark.parametrize("claim", WRONG.values(), ids=WRONG)
 def test_rejects(evidence: Recorder, claim: RelaxationClaim) -> None:
-    worst = min(
-        float(m.min()) for spaces in relaxations.hostile_spaces() for _, m in relaxations.margins_of(claim, spaces)
-    )
-    evidence.caught(claim.name, worst)
+    relaxation_parts.rejected(evidence, claim)
 
 
 @pytest.mark.theorem("T3", part="rejects")
@@ -101,11 +75,4 @@ def test_exact(evidence: Recorder) -> None:
 
 @pytest.mark.theorem("T3", part="exact")
 def test_exact_on_real_tables(evidence: Recorder) -> None:
-    for name, table in relaxations.real_tables().items():
-        G = adaptive_relaxation(table, rule=RULE)
-        certificate = G.certify()
-        if certificate.verdict.witness is not None:
-            raise Refuted("joint_budget", certificate.verdict.worst_margin, f"{name}: {certificate.verdict.witness}")
-        evidence.record(
-            Kind.EXACT, instances=1, worst_margin=certificate.verdict.worst_margin, quantity=f"joint_budget: {name}"
-        )
+    relaxation_parts.real_tables_hold(evidence, RULE)

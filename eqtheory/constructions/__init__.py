@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from eqtheory.constructions._adaptive import (
-    EstimatedRelaxation,
-    TargetRelaxation,
-    adaptive_relaxation,
-    estimated_relaxation,
-    largest_radius,
-)
+from eqtheory.constructions._adaptive import adaptive_relaxation
 from eqtheory.constructions._certificate import BudgetCertificate, certify_budget
 from eqtheory.constructions._constant import ConstantRelaxation
+from eqtheory.constructions._estimated import EstimatedRelaxation, estimated_relaxation
 from eqtheory.constructions._exact import ExactRelaxation, exact_radii
 from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
+from eqtheory.constructions._radius import largest_radius
 from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSidedReciprocal
 from eqtheory.constructions._relaxation import AdaptiveRelaxation
 from eqtheory.constructions._rules import RadiusProduct, RelaxationRule, SquaredRadius
 from eqtheory.constructions._tables import ExactBalls, SlopeMajorant, TableRelaxation
+from eqtheory.constructions._target import TargetRelaxation
 
 __all__ = [
     "AdaptiveRelaxation",

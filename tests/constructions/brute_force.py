@@ -66,7 +66,9 @@ def majorant_by_definition(table: RationalTable) -> list[Fraction]:
 
 def rational_tables(max_size: int = 6) -> st.SearchStrategy[RationalTable]:
     """Rational maps on rational points of the plane, clustered and spread; equal distances and coinciding radii are common."""
-    coordinate = st.one_of(st.integers(-4, 4).map(lambda k: Fraction(k, 4)), st.integers(1, 60).map(lambda k: Fraction(1, k)))
+    coordinate = st.one_of(
+        st.integers(-4, 4).map(lambda k: Fraction(k, 4)), st.integers(1, 60).map(lambda k: Fraction(1, k))
+    )
     value = st.one_of(st.integers(-6, 6).map(lambda k: Fraction(k, 2)), st.integers(-300, 300).map(Fraction))
 
     def build(rows: dict[tuple[Fraction, ...], tuple[Fraction, ...]], points: Norm, values: Norm) -> RationalTable:

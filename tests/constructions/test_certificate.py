@@ -32,7 +32,9 @@ def tensor(*entries: object) -> Tensor:
     return torch.tensor(entries, dtype=torch.float64)
 
 
-def table_of(inputs: Tensor, values: Tensor, input_norm: Norm | None = None, output_norm: Norm | None = None) -> SampleTable:
+def table_of(
+    inputs: Tensor, values: Tensor, input_norm: Norm | None = None, output_norm: Norm | None = None
+) -> SampleTable:
     return SampleTable(inputs, values, input_norm=input_norm or Sup(), output_norm=output_norm or Sup())
 
 
@@ -241,12 +243,17 @@ def test_a_budget_that_is_no_lipschitz_constant_is_refused(budget: float) -> Non
 
 def test_a_norm_without_exact_arithmetic_is_refused() -> None:
     matrices = torch.eye(2, dtype=torch.float64) * tensor(1.0, 2.0).reshape(2, 1, 1)
-    for table in (table_of(matrices, tensor(0.0, 1.0), Spectral()), table_of(tensor(0.0, 1.0), matrices, None, Spectral())):
+    for table in (
+        table_of(matrices, tensor(0.0, 1.0), Spectral()),
+        table_of(tensor(0.0, 1.0), matrices, None, Spectral()),
+    ):
         with pytest.raises(InputError, match="norm: got spectral, needed l2, sup or l1; measure the table in one of"):
             certify_budget(table, tensor(0.1, 0.1), 2.0)
 
 
 def test_a_single_point_has_nothing_to_certify() -> None:
     G = adaptive_relaxation(table_of(tensor(0.0), tensor(3.0)))
-    with pytest.raises(ShapeError, match=r"table: got one point, needed at least two points; a single point has no pairs"):
+    with pytest.raises(
+        ShapeError, match=r"table: got one point, needed at least two points; a single point has no pairs"
+    ):
         G.certify()

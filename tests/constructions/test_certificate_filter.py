@@ -20,7 +20,9 @@ PROVED, REFUTED = VerdictKind.PROVED, VerdictKind.REFUTED
 N = 1001  # 500,500 pairs: one more row than goes through integers entirely
 
 
-def table_of(inputs: Tensor, values: Tensor, input_norm: Norm | None = None, output_norm: Norm | None = None) -> SampleTable:
+def table_of(
+    inputs: Tensor, values: Tensor, input_norm: Norm | None = None, output_norm: Norm | None = None
+) -> SampleTable:
     return SampleTable(inputs, values, input_norm=input_norm or Sup(), output_norm=output_norm or Sup())
 
 
@@ -65,7 +67,9 @@ def test_both_paths_agree(both: Both, input_norm: Norm, output_norm: Norm, width
     for seed in range(8):
         table, eps = random_table(seed, input_norm, output_norm, width)
         filtered, exact = both(table, eps.clamp_max(1.0))
-        if isinstance(output_norm, Euclidean) and width > 1:  # the filter decides the joint form, which is the stronger one
+        if (
+            isinstance(output_norm, Euclidean) and width > 1
+        ):  # the filter decides the joint form, which is the stronger one
             assert filtered.verdict.kind is exact.verdict.kind
         else:
             assert agree(filtered, exact)

@@ -45,7 +45,9 @@ def test_a_claim_beyond_every_pair_of_float64_is_not_refuted(L0: float) -> None:
 
 @pytest.mark.parametrize("L0", [-1.0, math.nan, math.inf])
 def test_a_claim_is_a_finite_number(L0: float) -> None:
-    with pytest.raises(InputError, match=f"L0: got {L0}, needed a finite number >= 0; pass the budget you want refuted"):
+    with pytest.raises(
+        InputError, match=f"L0: got {L0}, needed a finite number >= 0; pass the budget you want refuted"
+    ):
         ConstantRelaxation(ReciprocalMap(), 0.5).refute(L0)
 
 
@@ -90,7 +92,9 @@ def test_the_step_lies_in_the_unit_interval(eps: float) -> None:
     ],
 )
 def test_only_an_upper_bound_is_a_lipschitz_constant(bound: Bound) -> None:
-    with pytest.raises(InputError, match=f"lipschitz: got {bound.side.value}, needed an upper bound; a global constant"):
+    with pytest.raises(
+        InputError, match=f"lipschitz: got {bound.side.value}, needed an upper bound; a global constant"
+    ):
         ConstantRelaxation(ReciprocalMap(), 0.5, lipschitz=bound)
 
 

@@ -187,7 +187,9 @@ def test_unusable_inputs_are_refused() -> None:
 
 def test_a_map_that_loses_samples_is_refused() -> None:
     G = estimated_relaxation(lambda x: x[:1], torch.ones(3), generator=seeded())
-    with pytest.raises(InputError, match=r"F\(x\): got shape \(1,\), needed 3 values, batch axis first; return one value"):
+    with pytest.raises(
+        InputError, match=r"F\(x\): got shape \(1,\), needed 3 values, batch axis first; return one value"
+    ):
         G.step(torch.ones(3))
 
 

@@ -83,9 +83,7 @@ def test_the_product_of_radii_is_the_default_and_never_slower() -> None:
 def test_one_power_of_the_radius_is_refuted_at_the_predicted_pair(K: int) -> None:
     G = ExactRelaxation(table_of_n5(K), rule=FirstPower())
     offsets = [e * v[0] for e, v in zip(G.eps, G.table.values, strict=True)]
-    slopes = {
-        (i, j): abs(offsets[i] - offsets[j]) / G.table.distances[i][j] for i in range(3) for j in range(i)
-    }
+    slopes = {(i, j): abs(offsets[i] - offsets[j]) / G.table.distances[i][j] for i in range(3) for j in range(i)}
     assert max(slopes.values()) == K  # exactly, as predicted
     verdict = G.certify()
     joint = {p: s + abs(G.eps[p[0]] - G.eps[p[1]]) / G.table.distances[p[0]][p[1]] for p, s in slopes.items()}

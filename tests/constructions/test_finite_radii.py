@@ -16,12 +16,12 @@ from eqtheory.constructions import (
     RadiusProduct,
     SlopeMajorant,
     SquaredRadius,
+    _tables,
     adaptive_relaxation,
     exact_ball_radii,
     exact_radii,
     majorant_radii,
 )
-from eqtheory.constructions import _tables
 from eqtheory.norms import Euclidean, Sum, Sup
 from eqtheory.roundoff import gamma
 from eqtheory.targets import RationalTable, SampleTable
@@ -88,9 +88,7 @@ def test_tables_in_floating_point_agree_with_their_exact_twin(table: RationalTab
 
 
 def test_hostile_spaces_agree_with_the_definition() -> None:
-    spaces = draw_finite_spaces(
-        batch=48, points=4, dimension=2, norm=Sup(), generator=torch.Generator().manual_seed(3)
-    )
+    spaces = draw_finite_spaces(batch=48, points=4, dimension=2, norm=Sup(), generator=torch.Generator().manual_seed(3))
     rho, sigma = spaces.radii()
     for b in range(len(spaces)):
         table = RationalTable(
@@ -168,7 +166,9 @@ def test_the_majorant_has_the_three_properties_the_theorem_asks_for(table: Ratio
 def test_both_ways_of_a_table_stay_between_their_bounds(norm: Euclidean | Sup | Sum) -> None:
     g = torch.Generator().manual_seed(5)
     points = torch.rand(120, 3, generator=g, dtype=torch.float64)
-    table = SampleTable(points, torch.randn(120, 2, generator=g, dtype=torch.float64), input_norm=norm, output_norm=norm)
+    table = SampleTable(
+        points, torch.randn(120, 2, generator=g, dtype=torch.float64), input_norm=norm, output_norm=norm
+    )
     exact, majorant = ExactBalls()(table), SlopeMajorant()(table)
     assert torch.allclose(exact[1], majorant[1], rtol=4 * RELATIVE, atol=0)  # sigma needs no majorant
     for rho, sigma in (exact, majorant):

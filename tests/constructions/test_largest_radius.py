@@ -21,7 +21,22 @@ def of(numbers: list[float]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-SCALES = [TINY, 3e-323, 2.2250738585072014e-308, 1e-300, 1e-200, 1e-100, 1e-16, 1e-8, 0.1, 1 / 3, 0.5, 0.75, 1 - 2**-53, 1.0]
+SCALES = [
+    TINY,
+    3e-323,
+    2.2250738585072014e-308,
+    1e-300,
+    1e-200,
+    1e-100,
+    1e-16,
+    1e-8,
+    0.1,
+    1 / 3,
+    0.5,
+    0.75,
+    1 - 2**-53,
+    1.0,
+]
 
 
 def test_thresholds_are_found_to_the_last_bit_at_every_scale() -> None:
@@ -60,7 +75,7 @@ def test_only_radii_in_the_unit_interval_are_ever_tried(threshold: float) -> Non
         return r <= threshold
 
     largest_radius(admissible, of([0.0]))
-    assert 0 < min(tried)
+    assert min(tried) > 0
     assert max(tried) <= 1
     assert len(tried) <= 64  # a constant number of trials whatever the scale
 

@@ -206,7 +206,11 @@ def test_remedies_point_at_the_other_example() -> None:
     [
         (torch.zeros(1, 2, 2), DomainError, "x: got [[0.0, 0.0], [0.0, 0.0]] at sample 0, needed an invertible matrix"),
         (torch.ones(1, 2, 2) / 2, DomainError, "x: got [[0.5, 0.5], [0.5, 0.5]] at sample 0, needed an invertible"),
-        (1.5 * torch.eye(2).unsqueeze(0), DomainError, "x: got [[1.5, 0.0], [0.0, 1.5]] at sample 0, needed spectral nor"),
+        (
+            1.5 * torch.eye(2).unsqueeze(0),
+            DomainError,
+            "x: got [[1.5, 0.0], [0.0, 1.5]] at sample 0, needed spectral nor",
+        ),
         (torch.eye(2), ShapeError, "x: got shape (2, 2), needed (batch, n, n); pass a batch of square matrices"),
         (torch.ones(1, 2, 3), ShapeError, "x: got shape (1, 2, 3), needed (batch, n, n)"),
         (torch.ones(0, 2, 2), ShapeError, "x: got an empty batch of shape (0, 2, 2), needed at least one sample"),
@@ -233,14 +237,18 @@ def test_the_step_size_lies_in_the_unit_interval(build: Any, eta: float) -> None
 
 
 def test_the_matrix_example_is_measured_in_two_norms_only() -> None:
-    with pytest.raises(InputError, match=r"norm: got sup, needed Spectral\(\) or Euclidean\(\); the constants are proved"):
+    with pytest.raises(
+        InputError, match=r"norm: got sup, needed Spectral\(\) or Euclidean\(\); the constants are proved"
+    ):
         MatrixInverse(norm=Sup())
 
 
 @pytest.mark.parametrize("G", [Reciprocal(), TwoSidedReciprocal()], ids=["one-sided", "two-sided"])
 @pytest.mark.parametrize("y", [torch.zeros(1), torch.zeros(2, 1), torch.tensor(0.0)])
 def test_states_of_another_shape_are_refused(G: ImplicitOperator, y: Tensor) -> None:
-    with pytest.raises(ShapeError, match=r"y, x: got .* and \(2,\), needed equal shapes; expand one of them explicitly"):
+    with pytest.raises(
+        ShapeError, match=r"y, x: got .* and \(2,\), needed equal shapes; expand one of them explicitly"
+    ):
         G(y, torch.ones(2))
 
 

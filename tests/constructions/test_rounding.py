@@ -46,7 +46,9 @@ FORMULAS: dict[str, tuple[Callable[[float], ImplicitOperator], Callable[[Fractio
 }
 
 
-def reciprocal_errors(name: str, eta: float, dtype: torch.dtype) -> tuple[ImplicitOperator, Tensor, Tensor, list[float]]:
+def reciprocal_errors(
+    name: str, eta: float, dtype: torch.dtype
+) -> tuple[ImplicitOperator, Tensor, Tensor, list[float]]:
     build, formula = FORMULAS[name]
     G = build(eta)
     x = (10.0 ** (-2 * torch.rand(2000, generator=seeded(1), dtype=torch.float64))).to(dtype)
@@ -103,7 +105,9 @@ def test_matrix_products_in_float32_round_no_more_than_declared(norm: Norm, n: i
 
 
 def rational_product(a: list[list[Fraction]], b: list[list[Fraction]]) -> list[list[Fraction]]:
-    return [[sum((p * q for p, q in zip(row, col, strict=True)), Fraction(0)) for col in zip(*b, strict=True)] for row in a]
+    return [
+        [sum((p * q for p, q in zip(row, col, strict=True)), Fraction(0)) for col in zip(*b, strict=True)] for row in a
+    ]
 
 
 @pytest.mark.parametrize("norm", [Spectral(), Euclidean()], ids=lambda n: n.name)
@@ -161,7 +165,9 @@ def relaxation_errors(target: Target, dtype: torch.dtype) -> tuple[ImplicitOpera
             step = mpmath.mpf(float(eps[i]))
             value = leaves(target.reference(x[i]))
             state, result = y[i].double().flatten().tolist(), found[i].double().flatten().tolist()
-            gaps.append([float(mpmath.mpf(r) - (s + step * (v - s))) for r, s, v in zip(result, state, value, strict=True)])
+            gaps.append(
+                [float(mpmath.mpf(r) - (s + step * (v - s))) for r, s, v in zip(result, state, value, strict=True)]
+            )
     gap = torch.tensor(gaps, dtype=torch.float64).reshape(8, *target.output_shape)
     return G, y, x, target.output_norm(gap).tolist()
 

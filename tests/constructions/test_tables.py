@@ -30,7 +30,9 @@ from eqtheory.theorems.order_optimal_step import lipschitz_rate
 NORMS: tuple[Norm, ...] = (Euclidean(), Sup(), Sum())
 
 
-def table(n: int = 60, *, input_norm: Norm | None = None, output_norm: Norm | None = None, seed: int = 1) -> SampleTable:
+def table(
+    n: int = 60, *, input_norm: Norm | None = None, output_norm: Norm | None = None, seed: int = 1
+) -> SampleTable:
     g = torch.Generator().manual_seed(seed)
     size = 10.0 ** (4 * torch.rand(n, 1, generator=g, dtype=torch.float64) - 2)
     return SampleTable(
@@ -176,7 +178,11 @@ def test_values_too_large_for_a_step_in_float64_are_refused_and_not_given_a_step
 # What is refused.
 
 INDEX_ERRORS: list[tuple[Any, type[InputError], str]] = [
-    (torch.tensor([0.0, 1.0]), InputError, "x: got torch.float32, needed an integer tensor of indices; pass table.points"),
+    (
+        torch.tensor([0.0, 1.0]),
+        InputError,
+        "x: got torch.float32, needed an integer tensor of indices; pass table.points",
+    ),
     (torch.tensor([True]), InputError, "x: got torch.bool, needed an integer tensor of indices"),
     (torch.tensor([-1]), DomainError, "x: got index -1, needed 0 <= index < 60; the map is defined on the table only"),
     (torch.tensor([0, 60]), DomainError, "x: got index 60, needed 0 <= index < 60"),
@@ -207,7 +213,9 @@ def test_states_of_another_shape_are_refused(y: Tensor) -> None:
 
 
 def test_radii_of_tables_are_for_tables() -> None:
-    with pytest.raises(InputError, match="table_radii: got SlopeMajorant, needed None for a map that is not a table; leave"):
+    with pytest.raises(
+        InputError, match="table_radii: got SlopeMajorant, needed None for a map that is not a table; leave"
+    ):
         adaptive_relaxation(ReciprocalMap(), table_radii=SlopeMajorant())  # type: ignore[call-overload]
 
 

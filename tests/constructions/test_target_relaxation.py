@@ -63,7 +63,9 @@ def test_radii_err_on_the_safe_side() -> None:
     x = points()
     rho, _ = adaptive_relaxation(ReciprocalMap()).radii(x)
     with mpmath.workdps(200):
-        excess = [mpmath.mpf(r) / root_of_tame(mpmath.mpf(v)) - 1 for r, v in zip(rho.tolist(), x.tolist(), strict=True)]
+        excess = [
+            mpmath.mpf(r) / root_of_tame(mpmath.mpf(v)) - 1 for r, v in zip(rho.tolist(), x.tolist(), strict=True)
+        ]
     assert max(excess) <= 4 * 2.0**-53
 
 

@@ -25,7 +25,9 @@ ROUNDINGS = 16 * 2.0**-53
 """Distances and gaps of at most 3 coordinates round up to 5 times each, the quotient once."""
 
 
-def table(n: int = 30, *, seed: int = 1, input_norm: Norm | None = None, output_norm: Norm | None = None) -> SampleTable:
+def table(
+    n: int = 30, *, seed: int = 1, input_norm: Norm | None = None, output_norm: Norm | None = None
+) -> SampleTable:
     g = torch.Generator().manual_seed(seed)
     return SampleTable(
         torch.rand(n, 2, generator=g, dtype=torch.float64),
@@ -59,7 +61,9 @@ def test_the_constant_is_the_largest_slope_of_all_pairs(input_norm: Norm, output
 @given(rows=st.dictionaries(st.floats(-100, 100), st.floats(-1e6, 1e6), min_size=1, max_size=8))
 def test_scalar_tables_agree_with_rational_arithmetic(rows: dict[float, float]) -> None:
     points = torch.tensor(list(rows), dtype=torch.float64)
-    data = SampleTable(points, torch.tensor(list(rows.values()), dtype=torch.float64), input_norm=Sup(), output_norm=Sup())
+    data = SampleTable(
+        points, torch.tensor(list(rows.values()), dtype=torch.float64), input_norm=Sup(), output_norm=Sup()
+    )
     exact = data.rational().lipschitz_constant()
     found = largest_slope(data, data.values).value
     if exact > Fraction(1e308) or (exact and exact < Fraction(1e-307)):

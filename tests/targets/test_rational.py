@@ -132,7 +132,9 @@ def test_the_triangle_inequality_is_checked_without_tolerance(excess: Fraction) 
         broken: list[list[Any]] = [list(row) for row in matrix]
         largest = {(0, 2): 2, (0, 1): 3, (1, 2): 3}[i, j]
         broken[i][j] = broken[j][i] = largest + excess
-        with pytest.raises(InputError, match=r"distances: got d\[\d\]\[\d\] > d\[\d\]\[\d\] \+ d\[\d\]\[\d\], needed a"):
+        with pytest.raises(
+            InputError, match=r"distances: got d\[\d\]\[\d\] > d\[\d\]\[\d\] \+ d\[\d\]\[\d\], needed a"
+        ):
             RationalTable.of_distances(broken, [0, 1, 2])
 
 
@@ -147,7 +149,12 @@ def test_a_pair_of_points_at_distance_zero_must_agree_in_the_distance_to_others(
         ([], [], ShapeError, "values: got no points, needed at least one point; pass a non-empty table"),
         ([0, 1], [0], ShapeError, "distances: got 2 rows, needed a 1 x 1 matrix; one row per point"),
         ([0], [0, 1], ShapeError, "distances: got 1 rows, needed a 2 x 2 matrix"),
-        ([0, 1], [[0], [0, 1]], ShapeError, "values: got vectors of different lengths, needed one length; pad or split"),
+        (
+            [0, 1],
+            [[0], [0, 1]],
+            ShapeError,
+            "values: got vectors of different lengths, needed one length; pad or split",
+        ),
         ([0, 0], [0, 1], InputError, "values: got points 0 and 1 coincide but have two values, needed a map"),
         ([[0], [0, 1]], [0, 1], ShapeError, "points: got "),
         ([math.nan], [0], InputError, "points: got "),

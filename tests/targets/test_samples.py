@@ -79,13 +79,23 @@ def test_norms_are_euclidean_unless_said_otherwise() -> None:
 @pytest.mark.parametrize(
     ("inputs", "values", "kind", "message"),
     [
-        ([1.0, math.nan], [1, 2], NonFiniteError, "inputs: got nan at index (1,), needed finite numbers; remove or repair"),
+        (
+            [1.0, math.nan],
+            [1, 2],
+            NonFiniteError,
+            "inputs: got nan at index (1,), needed finite numbers; remove or repair",
+        ),
         ([1, 2], [[1.0], [math.inf]], NonFiniteError, "values: got inf at index (1, 0), needed finite numbers"),
         ([], [], ShapeError, "inputs: got an empty batch of shape (0,), needed at least one sample"),
         ([1.0], [], ShapeError, "values: got an empty batch"),
         ([1.0, 2.0], [1.0], ShapeError, "values: got 1 rows, needed 2 rows, one per input; align the table"),
         (3.0, [1.0], ShapeError, "inputs: got a tensor without axes, needed a batch axis first"),
-        ([[1.0], [1.0, 2.0]], [1, 2], InputError, "inputs: got list, needed a rectangular array of numbers; convert text"),
+        (
+            [[1.0], [1.0, 2.0]],
+            [1, 2],
+            InputError,
+            "inputs: got list, needed a rectangular array of numbers; convert text",
+        ),
         (["a", "b"], [1, 2], InputError, "inputs: got list, needed a rectangular array of numbers"),
         ([1, 2], np.array(["a", "b"]), InputError, "values: got ndarray, needed a rectangular array of numbers"),
         (None, [1], InputError, "inputs: got NoneType, needed a rectangular array of numbers"),
@@ -102,7 +112,9 @@ def test_what_is_no_table_is_refused(inputs: Any, values: Any, kind: type[InputE
 
 
 def test_inputs_and_values_share_one_type() -> None:
-    with pytest.raises(InputError, match="values: got torch.float64 on cpu, needed torch.float32 on cpu; convert one of"):
+    with pytest.raises(
+        InputError, match="values: got torch.float64 on cpu, needed torch.float32 on cpu; convert one of"
+    ):
         table(torch.zeros(2), torch.zeros(2, dtype=torch.float64))
 
 
@@ -125,7 +137,10 @@ def test_one_point_may_appear_twice_with_one_value() -> None:
 
 def test_two_values_are_found_wherever_they_hide() -> None:
     g = torch.Generator().manual_seed(2)
-    rows, values = torch.randn(500, 2, generator=g, dtype=torch.float64), torch.randn(500, generator=g, dtype=torch.float64)
+    rows, values = (
+        torch.randn(500, 2, generator=g, dtype=torch.float64),
+        torch.randn(500, generator=g, dtype=torch.float64),
+    )
     table(rows, values)
     for i, j in ((0, 499), (17, 18), (250, 3)):
         copied = rows.clone()
@@ -148,7 +163,11 @@ def test_points_are_indices_and_values_belong_to_them(data: SampleTable) -> None
 @pytest.mark.parametrize(
     ("index", "kind", "message"),
     [
-        (torch.tensor([0.0]), InputError, "index: got torch.float32, needed an integer tensor of indices; pass table.points"),
+        (
+            torch.tensor([0.0]),
+            InputError,
+            "index: got torch.float32, needed an integer tensor of indices; pass table.points",
+        ),
         (torch.tensor([0], dtype=torch.int8), InputError, "index: got torch.int8, needed an integer tensor of indices"),
         (torch.tensor([True]), InputError, "index: got torch.bool, needed an integer tensor of indices"),
         (3, InputError, "index: got int, needed an integer tensor of indices"),
@@ -156,7 +175,11 @@ def test_points_are_indices_and_values_belong_to_them(data: SampleTable) -> None
         (torch.tensor(3), ShapeError, "index: got shape (), needed (batch,), not empty; pass a one-dimensional tensor"),
         (torch.tensor([[3]]), ShapeError, "index: got shape (1, 1), needed (batch,), not empty"),
         (torch.tensor([], dtype=torch.int64), ShapeError, "index: got shape (0,), needed (batch,), not empty"),
-        (torch.tensor([0, 50]), DomainError, "index: got index 50, needed 0 <= index < 50; the map is defined on the tab"),
+        (
+            torch.tensor([0, 50]),
+            DomainError,
+            "index: got index 50, needed 0 <= index < 50; the map is defined on the tab",
+        ),
         (torch.tensor([0, -1, 50]), DomainError, "index: got index -1, needed 0 <= index < 50"),
     ],
 )
@@ -180,7 +203,9 @@ def test_every_row_is_found_again(data: SampleTable) -> None:
 def test_a_row_that_is_not_in_the_table_is_refused(data: SampleTable) -> None:
     rows = data.inputs[:3].clone()
     rows[1, 0] = math.nextafter(float(rows[1, 0]), math.inf)
-    with pytest.raises(DomainError, match=r"rows: got row 1 = \[.*\], needed rows of the table; the map is defined on the"):
+    with pytest.raises(
+        DomainError, match=r"rows: got row 1 = \[.*\], needed rows of the table; the map is defined on the"
+    ):
         data.indices_of(rows)
     with pytest.raises(ShapeError, match=r"rows: got shape \(3, 2\), needed \(batch, 3\); reshape it"):
         data.indices_of(rows[:, :2])
@@ -205,7 +230,9 @@ def test_distances_are_those_of_the_rows(norm: Norm) -> None:
 
 
 @pytest.mark.parametrize("entries", [1, 7, 50, 2500, 10**6])
-def test_blocks_cover_the_table_once_and_stay_small(data: SampleTable, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_cover_the_table_once_and_stay_small(
+    data: SampleTable, entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_samples, "_BLOCK_ENTRIES", entries)
     blocks = data.blocks()
     assert torch.equal(torch.cat([data.points[b] for b in blocks]), data.points)
