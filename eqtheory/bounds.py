@@ -147,7 +147,9 @@ class Bracket:
                 raise InputError(
                     name, bound.side.value, f"a {side.value}", "an estimate or the other side proves nothing"
                 )
-        if not self.lower.value <= self.upper.value:
+        ordered = self.lower.value <= self.upper.value
+        # Tensors answer sample by sample; one crossing pair is enough, and a NaN compares as crossing.
+        if not bool(ordered.all() if hasattr(ordered, "all") else ordered):
             message = (
                 f"the lower bound {self.lower.value} ({self.lower.method}) exceeds "
                 f"the upper bound {self.upper.value} ({self.upper.method}): one of them is wrong"

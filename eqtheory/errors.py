@@ -88,7 +88,16 @@ class MissingDependencyError(EqTheoryError, ImportError):
     """
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         super().__init__(f"{package} is not installed; it is needed here: pip install 'eqtheory[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str]]:
+        """Rebuild from its parts, so the error crosses process borders whole.
+
+        Returns:
+            The class and its arguments.
+        """
+        return type(self), (self.package, self.extra)
 
 
 class GradientUnavailableError(EqTheoryError, RuntimeError):
@@ -106,3 +115,11 @@ class SolverError(EqTheoryError, RuntimeError):
     def __init__(self, message: str, solution: Any) -> None:
         super().__init__(message)
         self.solution = solution
+
+    def __reduce__(self) -> tuple[type[SolverError], tuple[str, Any]]:
+        """Rebuild from its parts, so the error crosses process borders whole.
+
+        Returns:
+            The class and its arguments.
+        """
+        return type(self), (str(self), self.solution)

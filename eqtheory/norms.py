@@ -141,8 +141,17 @@ class _EntrywiseNorm(Norm):
             Tensor of shape `(n, m)`.
         """
         same_shape("a[0], b[0]", a[:1].squeeze(0), b[:1].squeeze(0))
+        rows, columns = _rows(a), _rows(b)
+        if rows.shape[1] == 1:
+            return (rows - columns.T).abs()
         # The matrix-product shortcut cancels catastrophically for close points; distances feed slopes, so it is off.
-        return torch.cdist(_rows(a), _rows(b), p=self.order, compute_mode="donot_use_mm_for_euclid_dist")
+        found = torch.cdist(rows, columns, p=self.order, compute_mode="donot_use_mm_for_euclid_dist")
+        if self.order == 2:
+            # Sums of squares leave the range of the type long before the distances do; those pairs are measured by the norm.
+            limits = torch.finfo(found.dtype)
+            i, j = ((found < limits.tiny**0.5 / limits.eps) | found.isinf()).nonzero(as_tuple=True)
+            found[i, j] = self(rows[i] - columns[j])
+        return found
 
 
 @final
@@ -161,7 +170,19 @@ class Euclidean(_EntrywiseNorm):
 
     def __call__(self, v: Tensor) -> Tensor:
         """Euclidean norm of each sample: shape `(batch, ...)` to `(batch,)`."""
-        return torch.linalg.vector_norm(_rows(v), dim=1)
+        rows = _rows(v)
+        if rows.shape[1] == 1:
+            return rows.abs().squeeze(1)
+        plain = torch.linalg.vector_norm(rows, dim=1)
+        # Squares of entries below the root of the smallest normal number lose digits, those above the root of the largest
+        # overflow; such samples are scaled first. On a CPU the question costs nothing, elsewhere it would drain the queue.
+        limits = torch.finfo(v.dtype)
+        extreme = (plain < limits.tiny**0.5 / limits.eps) | plain.isinf()
+        if v.device.type == "cpu" and not bool(extreme.any()):
+            return plain
+        peak = rows.abs().amax(dim=1)
+        scale = torch.where(extreme & (peak > 0) & peak.isfinite(), peak, 1.0)
+        return torch.linalg.vector_norm(rows / scale.unsqueeze(1), dim=1) * scale
 
 
 @final
@@ -270,7 +291,14 @@ class BlockSum(Norm):
 
         Returns:
             The norm as a rational; each weight is taken as the rational it is.
+
+        Raises:
+            ShapeError: not as many entries as the blocks have together.
         """
+        if len(v) != sum(self.sizes):
+            raise ShapeError(
+                "v", f"{len(v)} entries", f"{sum(self.sizes)}, those of all blocks", "concatenate the blocks"
+            )
         total, start = Fraction(0), 0
         for size, weight in zip(self.sizes, self.weights, strict=True):
             total += Fraction(weight) * self.norm.exact(v[start : start + size])

@@ -134,7 +134,10 @@ class _ExactPairs:
 def _relative(lhs: int, rhs: int, power: int) -> float:
     if rhs == 0:
         return 0.0 if lhs == 0 else -float("inf")
-    ratio = lhs / rhs
+    try:
+        ratio = lhs / rhs
+    except OverflowError:  # the ratio of two integers can exceed the largest float; its sign is what was decided
+        return -float("inf")
     return 1.0 - (sqrt(ratio) if power == 2 else ratio)
 
 
@@ -147,12 +150,12 @@ def _undecided(table: SampleTable, eps: Tensor, budget: float, rows: slice) -> t
     Returns:
         Indices of the undecided pairs, and a lower bound on the relative margins of the settled ones.
     """
-    flat = table.values.reshape(len(table), -1)
+    inputs, flat, eps = table.inputs.double(), table.values.reshape(len(table), -1).double(), eps.double()
     offsets = eps[:, None] * flat
     size = table.output_norm(offsets)
     step = (eps[rows, None] - eps[None, :]).abs()
     lhs = step + table.output_norm.pairwise(offsets[rows], offsets)
-    rhs = budget * table.input_norm.pairwise(table.inputs[rows], table.inputs)
+    rhs = budget * table.input_norm.pairwise(inputs[rows], inputs)
     slack_left = gamma(flat.shape[1] + 8, eps.dtype) * (step + size[rows, None] + size[None, :])
     slack_right = gamma(table.inputs[0].numel() + 8, eps.dtype) * rhs
     tiny = 8 * torch.finfo(eps.dtype).tiny  # underflow of products
@@ -172,13 +175,13 @@ def certify_budget(table: SampleTable, eps: Tensor, budget: float) -> BudgetCert
     Args:
         table: the map, in l2, sup or l1 norms.
         eps: one relaxation per point, shape `(n,)`, each in `(0, 1]`.
-        budget: the claimed constant.
+        budget: the claimed constant, finite and not negative.
 
     Returns:
         The certificate, with a verdict that is `proved` or `refuted`.
 
     Raises:
-        InputError: a step outside `(0, 1]`, the wrong number of steps, or a norm without exact arithmetic.
+        InputError: a step outside `(0, 1]`, the wrong number of steps, a budget that is no constant, or a norm without exact arithmetic.
 
     Example:
         >>> from eqtheory.targets import from_samples
@@ -191,6 +194,8 @@ def certify_budget(table: SampleTable, eps: Tensor, budget: float) -> BudgetCert
         raise InputError("eps", f"{eps.shape[0]} steps", f"{len(table)}, one per point", "pass one relaxation per row")
     if not bool(((eps > 0) & (eps <= 1)).all()):
         raise InputError("eps", f"{eps.min().item()} .. {eps.max().item()}", "0 < eps <= 1", "clip the steps")
+    if not 0 <= budget < float("inf"):
+        raise InputError("budget", str(budget), "a finite number >= 0", "pass the constant you want decided")
     n = len(table)
     exact = _ExactPairs(table, eps, budget)
     pairs, used = n * (n - 1) // 2, 0

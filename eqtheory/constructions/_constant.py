@@ -77,14 +77,18 @@ class ConstantRelaxation(ImplicitOperator):
             L0: the claimed budget, finite and not negative.
 
         Returns:
-            `refuted` with the pair, or `not refuted` after one trial if the map has no pair steep enough in this arithmetic.
+            `refuted` with the pair, or `not refuted` without a trial if no pair of float64 inputs is steep enough.
 
         Raises:
             InputError: a negative or non-finite claim.
         """
         if not 0 <= L0 < float("inf"):
             raise InputError("L0", str(L0), "a finite number >= 0", "pass the budget you want refuted")
-        a, b = self.represented.steep_pair(2 * L0 / self.eps + 1)
+        try:
+            a, b = self.represented.steep_pair(2 * L0 / self.eps + 1)
+        except InputError as error:
+            # Real numbers hold a steeper pair; this arithmetic does not, and a refutation needs its witness.
+            return Verdict(VerdictKind.NOT_REFUTED, 0, float("inf"), f"no witness in float64: {error}")
         zero = self.initial_state(a)
         gap = self.represented.output_norm.distance(self(zero, a), self(zero, b))
         delta = self.represented.input_norm.distance(a, b)

@@ -93,6 +93,9 @@ class EstimatedRelaxation(AdaptiveRelaxation):
         Returns:
             `rho` and `sigma`, each of shape `(batch,)`; never smaller than the true radii. Cost: `m` evaluations of the map
             and O(m^2) slopes per sample.
+
+        Raises:
+            NonFiniteError: the callable is not finite on the cloud.
         """
         batch, m = x.shape[0], self.offsets.shape[0] + 1
         moves = torch.cat([torch.zeros_like(self.offsets[:1]), self.offsets]).to(x)
@@ -105,6 +108,12 @@ class EstimatedRelaxation(AdaptiveRelaxation):
         # Points outside the domain are replaced by the centre, which adds nothing to any supremum.
         used = torch.where(inside.reshape(-1, *[1] * (flat.ndim - 1)), flat, home)
         values = self.function(used)
+        if not bool(torch.isfinite(values).all()):
+            i = int((~torch.isfinite(values)).reshape(batch, -1).any(dim=1).nonzero()[0])
+            came = f"a non-finite value close to sample {i} = {x[i].tolist()}"
+            raise NonFiniteError(
+                "F(x)", came, "finite values on the cloud", "pass contains=... to keep it inside the domain"
+            )
         gaps = self._all_pairs(self.output_norm, values, batch, m)
         distances = self._all_pairs(self.input_norm, used, batch, m)
         return exact_ball_radii(distances[:, 0], self.output_norm(values).reshape(batch, m), slopes_of(gaps, distances))

@@ -29,10 +29,8 @@ def largest_radius(admissible: Callable[[Tensor], Tensor], like: Tensor) -> Tens
     low = torch.zeros(like.shape, dtype=torch.int64, device=like.device)
     high = torch.full_like(low, _INT64_OF_ONE + 1)
     for _ in range(62):
-        middle = (low + high) // 2
+        middle = ((low + high) // 2).clamp_min(1)  # zero is no radius, the smallest positive number is one
         # The pattern just above 1.0 is a search fence, never a radius.
-        good = (
-            admissible(middle.clamp_max(_INT64_OF_ONE).view(torch.float64)) & (middle <= _INT64_OF_ONE) & (middle > 0)
-        )
+        good = admissible(middle.clamp_max(_INT64_OF_ONE).view(torch.float64)) & (middle <= _INT64_OF_ONE)
         low, high = torch.where(good, middle, low), torch.where(good, high, middle)
     return low.view(torch.float64)

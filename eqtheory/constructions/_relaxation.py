@@ -15,13 +15,15 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side
 from eqtheory.constructions._rules import RelaxationRule
-from eqtheory.errors import InputError
+from eqtheory.errors import DomainError, InputError
 from eqtheory.norms import Metric, Norm, same_shape
 from eqtheory.operators import ImplicitOperator, OncePerInput, Regularity
 from eqtheory.roundoff import Rounding, unit_roundoff
 from eqtheory.theorems.sufficiency import BUDGET
 
 __all__ = ["AdaptiveRelaxation", "check_scale"]
+
+_EXACT_STEPS = "steps as in exact arithmetic, not rounded"
 
 
 def check_scale(scale: Any) -> Any:
@@ -52,6 +54,7 @@ class AdaptiveRelaxation(ImplicitOperator):
         output_norm: norm on the states.
         input_metric: metric on the inputs.
         evidence: where the radii are known from; decides what the budget proves.
+        assumptions: what the budget still rests on.
     """
 
     def __init__(
@@ -62,12 +65,13 @@ class AdaptiveRelaxation(ImplicitOperator):
         output_norm: Norm,
         input_metric: Metric,
         evidence: Evidence,
+        assumptions: tuple[str, ...] = (_EXACT_STEPS,),
     ) -> None:
         self.rule = rule
         self.scale = check_scale(scale)
         self.budget = BUDGET * float(scale)
         side = Side.ESTIMATE if evidence is Evidence.ESTIMATED else Side.UPPER
-        budget = Bound(self.budget, side, rule.theorem, evidence, norm=output_norm.name)
+        budget = Bound(self.budget, side, rule.theorem, evidence, output_norm.name, assumptions)
         # (R1) holds with equality for any step at all, so it is proved even where the radii are only estimated.
         mu = LocalBound(lambda x: 1 - self.step(x), Side.EXACT, "relaxation", Evidence.PROVED, output_norm.name)
         rounding = Rounding(relative=4.0, constant=self._constant_rounding)
@@ -128,6 +132,15 @@ class AdaptiveRelaxation(ImplicitOperator):
         value = self.target(x)
         with torch.no_grad():
             eps = (self.scale * self.rule(*self.radii(x))).to(value.dtype)
+        if not bool((eps > 0).all()):
+            i = int((eps <= 0).nonzero()[0])
+            came = f"sample {i} = {x[i].tolist()}, where the step underflows in {str(eps.dtype).removeprefix('torch.')}"
+            raise DomainError(
+                "x",
+                came,
+                "a point where the map is tame enough for a positive step",
+                "use a wider type or a milder point",
+            )
         return eps, value
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from eqtheory.constructions._certificate import BudgetCertificate, certify_budge
 from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
 from eqtheory.constructions._relaxation import AdaptiveRelaxation
 from eqtheory.constructions._rules import RelaxationRule
-from eqtheory.errors import ShapeError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.norms import slopes_of
 from eqtheory.targets import SampleTable
 
@@ -91,6 +91,9 @@ class TableRelaxation(AdaptiveRelaxation):
         rule: how the step follows from the radii.
         scale: the factor `c` of T3a.
         radii: how the radii are found.
+
+    Raises:
+        InputError: a value so large or steep that its step underflows.
     """
 
     def __init__(self, table: SampleTable, *, rule: RelaxationRule, scale: float, radii: TableRadii) -> None:
@@ -100,10 +103,20 @@ class TableRelaxation(AdaptiveRelaxation):
             output_norm=table.output_norm,
             input_metric=table,
             evidence=Evidence.PROVED,
+            assumptions=("steps as in exact arithmetic; certify() decides those that are stored",),
         )
         self.table = table
         self.rho, self.sigma = radii(table)
         self.eps = self.scale * rule(self.rho, self.sigma)
+        if not bool((self.eps > 0).all()):
+            i = int((self.eps <= 0).nonzero()[0])
+            size = float(self.norm(table.values)[i])
+            raise InputError(
+                "table",
+                f"a value of norm {size:.3g} in row {i}",
+                "values whose step does not underflow",
+                "rescale them",
+            )
 
     def target(self, x: Tensor) -> Tensor:
         """Look the values up.

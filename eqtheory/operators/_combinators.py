@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side
 from eqtheory.errors import InputError
-from eqtheory.norms import BlockSum, Euclidean, Norm, Sup
+from eqtheory.norms import BlockSum, Euclidean, Metric, Norm, Sup
 from eqtheory.operators._base import ImplicitOperator
 from eqtheory.operators._regularity import Regularity
 
@@ -28,8 +28,10 @@ def _weaker(*bounds: Bound | LocalBound) -> tuple[Side, Evidence]:
     return (Side.ESTIMATE if evidence is Evidence.ESTIMATED else Side.UPPER), evidence
 
 
-def _derive(rule: Callable[..., Any], method: str, *parts: Bound) -> Bound:
-    side, evidence = _weaker(*parts)
+def _derive(
+    rule: Callable[..., Any], method: str, *parts: Bound, resting_on: tuple[Bound | LocalBound, ...] = ()
+) -> Bound:
+    side, evidence = _weaker(*parts, *resting_on)
     return Bound(rule(*(p.value for p in parts)), side, method, evidence, norm=parts[0].norm)
 
 
@@ -96,13 +98,19 @@ class Encoded(ImplicitOperator):
         encoder: maps inputs to codes, batch axis first.
         lipschitz: a Lipschitz constant of the encoder from `input_metric` to the operator's input metric; without it no
             regularity is derived.
+        input_metric: metric on the inputs of the encoder; Euclidean by default.
 
     Raises:
         InputError: a negative Lipschitz constant.
     """
 
     def __init__(
-        self, operator: ImplicitOperator, encoder: Callable[[Any], Any], *, lipschitz: Bound | None = None
+        self,
+        operator: ImplicitOperator,
+        encoder: Callable[[Any], Any],
+        *,
+        lipschitz: Bound | None = None,
+        input_metric: Metric | None = None,
     ) -> None:
         if lipschitz is not None and not lipschitz.value >= 0:
             raise InputError("lipschitz", str(lipschitz.value), "a number >= 0", "pass Bound(e, Side.UPPER, ...)")
@@ -120,7 +128,7 @@ class Encoded(ImplicitOperator):
                 mu=mu,
                 L0=_derive(lambda L, e: e * L, "T15 encoder", base.L0, lipschitz),
                 L1=_derive(lambda L, e: e * L, "T15 encoder", base.L1, lipschitz),
-                input_metric=Euclidean(),
+                input_metric=input_metric or Euclidean(),
                 rounding=None,
             )
 
@@ -206,7 +214,8 @@ class Composed(ImplicitOperator):
 
     Regularity: `mu = mu_G mu_H`. If `G` has `L1 = 0`, the input moves the result by at most `mu_G (L0_H + L1_H |y|) d`
     through `H` and `L0_G d` directly: budget `(L0_G + L0_H, L1_H)` with `mu_G <= 1`. If `G` has `L1 > 0` nothing follows
-    (`|H(y, x)|` need not be bounded in `x`), and no regularity is declared; clip `G` first.
+    (`|H(y, x)|` need not be bounded in `x`), and no regularity is declared; clip `G` first. Nor is one where the two are measured
+    in different norms or metrics.
 
     Args:
         outer: `G`, applied last.
@@ -217,12 +226,15 @@ class Composed(ImplicitOperator):
         self.outer = outer
         self.inner = inner
         a, b = outer.regularity, inner.regularity
-        if a is not None and b is not None and a.L1.value == 0 and a.state_norm == b.state_norm:
+        alike = a is not None and b is not None and (a.state_norm, a.input_metric) == (b.state_norm, b.input_metric)
+        if alike and a is not None and b is not None and a.L1.value == 0:
+            # That `G` has L1 = 0 and mu <= 1 is used by the budget, so the budget is known no better than these are.
+            used = (a.L1, a.mu)
             self.regularity = replace(
                 a,
                 mu=_derive_mu(lambda m, n: m * n, "composition", a.mu, b.mu),
-                L0=_derive(lambda La, Lb: La + Lb, "composition", a.L0, b.L0),
-                L1=_derive(lambda Lb: Lb, "composition", b.L1),
+                L0=_derive(lambda La, Lb: La + Lb, "composition", a.L0, b.L0, resting_on=used),
+                L1=_derive(lambda Lb: Lb, "composition", b.L1, resting_on=used),
                 rounding=None,
             )
 
@@ -269,12 +281,21 @@ class Cascade(ImplicitOperator):
             raise InputError(
                 "second", b.state_norm.name, f"the state norm of first, {a.state_norm.name}", "declare both in one norm"
             )
+        if b.input_metric != a.state_norm:
+            raise InputError(
+                "second",
+                f"inputs measured in {b.input_metric.name}",
+                f"the state norm of first, {a.state_norm.name}, since its input is that state",
+                "declare its L0 in that norm",
+            )
         self.first, self.second, self.sizes = first, second, sizes
         coupling = b.L0.value
         theta = 1.0 if coupling == 0 else (1 - a.mu.value) / (2 * coupling)
         norm: Norm = BlockSum(sizes, (1.0, float(theta)), a.state_norm)
         self.regularity = Regularity(
-            mu=_derive(lambda m, n: max((1 + m) / 2 if coupling else m, n), "T15 cascade", a.mu, b.mu),
+            mu=_derive(
+                lambda m, n: max((1 + m) / 2 if coupling else m, n), "T15 cascade", a.mu, b.mu, resting_on=(b.L0, b.L1)
+            ),
             L0=a.L0,
             L1=a.L1,
             state_norm=norm,

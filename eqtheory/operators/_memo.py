@@ -34,7 +34,8 @@ class OncePerInput(Generic[T]):
         self._kept: deque[tuple[weakref.ref[Tensor], int, T]] = deque(maxlen=_KEPT)
 
     def __call__(self, x: Tensor) -> T:
-        if x.requires_grad or x.is_inference():
+        # What is no tensor is left to the function, whose message names it.
+        if not isinstance(x, Tensor) or x.requires_grad or x.is_inference():
             return self._compute(x)
         version = x._version  # noqa: SLF001  (torch's counter of in-place changes)
         for reference, seen, result in self._kept:

@@ -232,9 +232,9 @@ class Anderson(Solver[AndersonState]):
         both = valid.unsqueeze(2) & valid.unsqueeze(1)
         identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
         target = torch.stack([_dot(u, direction) for u in units], dim=1).double()
+        # A column that does not count meets only the ridge: its coefficient is exactly zero.
         solution, _ = torch.linalg.solve_ex(torch.where(both, gram, 0.0) + ridge * identity, target * valid)
-        # A column that does not count may hold anything; its coefficient is exactly zero and must stay so.
-        return torch.where(valid, solution, 0.0).to(direction.dtype)
+        return solution.to(direction.dtype)
 
 
 def _working(dtype: torch.dtype) -> torch.dtype:

@@ -33,6 +33,7 @@ _PICARD = Picard()
 _STOP = Stop()
 _CHECK_EVERY_ON_ACCELERATORS = 8
 """A look from the host drains the queue of an accelerator; every eighth step the wait is small beside the work."""
+_DECLARE = "declare it, for example with FunctionOperator(G, regularity=Regularity.declared(mu=0.9, L0=1.0, L1=0.0))"
 
 
 def fixed_point(
@@ -124,9 +125,6 @@ def certify(G: ImplicitOperator, x: Any, y: Tensor) -> Bound:
     if bound is None:
         raise InputError("G", "an operator without regularity", "a known mu", _DECLARE)
     return bound
-
-
-_DECLARE = "declare it, for example with FunctionOperator(G, regularity=Regularity.declared(mu=0.9, L0=1.0, L1=0.0))"
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise as consecutive
-from typing import final
+from typing import Any, final
 
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.norms import Norm, Sup
@@ -20,9 +20,14 @@ __all__ = ["RationalTable"]
 Vector = tuple[Fraction, ...]
 
 
-def _vector(value: object) -> Vector:
+def _vector(name: str, value: Any) -> Vector:
     parts = value if isinstance(value, (list, tuple)) else (value,)
-    return tuple(Fraction(part) for part in parts)
+    try:
+        return tuple(Fraction(part) for part in parts)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            name, str(value)[:80], "finite rational numbers", "pass numbers or strings such as '1/3'"
+        ) from error
 
 
 @final
@@ -93,9 +98,14 @@ class RationalTable:
 
         Returns:
             The table with exact distances.
+
+        Raises:
+            ShapeError: points of different lengths.
         """
         norm = input_norm or Sup()
-        rows = [_vector(p) for p in points]
+        rows = [_vector("points", p) for p in points]
+        if len({len(row) for row in rows}) > 1:
+            raise ShapeError("points", "vectors of different lengths", "one length", "pad or split the table")
         n = len(rows)
         zero = Fraction(0)
         matrix = [[zero] * n for _ in range(n)]
@@ -103,7 +113,9 @@ class RationalTable:
             for j in range(i):
                 d = norm.exact([a - b for a, b in zip(rows[i], rows[j], strict=True)])
                 matrix[i][j] = matrix[j][i] = d
-        return RationalTable(tuple(map(tuple, matrix)), tuple(_vector(v) for v in values), output_norm or Sup())
+        return RationalTable(
+            tuple(map(tuple, matrix)), tuple(_vector("values", v) for v in values), output_norm or Sup()
+        )
 
     @staticmethod
     def of_distances(
@@ -122,8 +134,8 @@ class RationalTable:
         Raises:
             InputError: the triangle inequality fails. Cost: cubic in the number of points.
         """
-        matrix = tuple(_vector(list(row)) for row in distances)
-        table = RationalTable(matrix, tuple(_vector(v) for v in values), output_norm or Sup())
+        matrix = tuple(_vector("distances", list(row)) for row in distances)
+        table = RationalTable(matrix, tuple(_vector("values", v) for v in values), output_norm or Sup())
         n = len(table)
         for i in range(n):
             for j in range(n):

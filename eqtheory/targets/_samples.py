@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -226,13 +227,22 @@ def from_samples(
     """
 
     def tensor(name: str, data: Any) -> Tensor:
-        try:
-            out = data if isinstance(data, Tensor) else torch.as_tensor(data)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                name, type(data).__name__, "a rectangular array of numbers", "convert text and dates first"
-            ) from error
-        return out if out.dtype == torch.float64 else out.double()
+        if isinstance(data, Tensor):
+            out = data
+        else:
+            try:
+                # Straight to float64: torch would take Python floats through float32.
+                array = np.asarray(data)
+                if array.dtype == object:
+                    raise TypeError
+                out = torch.from_numpy(array.astype(np.float64)) if not np.iscomplexobj(array) else torch.tensor(array)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    name, type(data).__name__, "a rectangular array of numbers", "convert text and dates first"
+                ) from error
+        if out.is_complex():
+            raise InputError(name, str(out.dtype), "real numbers", "split real and imaginary parts")
+        return out.double()
 
     return SampleTable(
         tensor("inputs", inputs),

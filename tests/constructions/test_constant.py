@@ -46,7 +46,7 @@ def test_a_claim_beyond_every_pair_of_float64_is_not_refuted(L0: float) -> None:
 @pytest.mark.parametrize("L0", [-1.0, math.nan, math.inf])
 def test_a_claim_is_a_finite_number(L0: float) -> None:
     with pytest.raises(
-        InputError, match=f"L0: got {L0}, needed a finite number >= 0; pass the budget you want refuted"
+        InputError, match=rf"L0: got {L0}, needed a finite number >= 0; pass the budget you want refuted"
     ):
         ConstantRelaxation(ReciprocalMap(), 0.5).refute(L0)
 
@@ -100,7 +100,7 @@ def test_only_an_upper_bound_is_a_lipschitz_constant(bound: Bound) -> None:
 
 def test_inputs_outside_the_domain_and_states_of_another_shape_are_refused() -> None:
     G = ConstantRelaxation(ReciprocalMap(), 0.5)
-    with pytest.raises(DomainError, match="x: got 0.0 at sample 0, needed 0 < x <= 1"):
+    with pytest.raises(DomainError, match=r"x: got 0.0 at sample 0, needed 0 < x <= 1"):
         G.initial_state(torch.zeros(1))
     with pytest.raises(ShapeError, match=r"y, F\(x\): got \(2,\) and \(1,\), needed equal shapes"):
         G(torch.zeros(2), torch.ones(1))

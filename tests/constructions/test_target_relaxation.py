@@ -232,5 +232,5 @@ def test_the_scale_lies_in_the_unit_interval(scale: float) -> None:
 
 
 def test_what_is_neither_a_table_nor_a_known_map_is_referred_to_estimates() -> None:
-    with pytest.raises(InputError, match="represented: got .*, needed a SampleTable or a Target; use estimated_relax"):
+    with pytest.raises(InputError, match=r"represented: got .*, needed a SampleTable or a Target; use estimated_relax"):
         adaptive_relaxation(torch.tanh)  # type: ignore[arg-type,call-overload]

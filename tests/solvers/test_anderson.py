@@ -10,7 +10,17 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.operators import as_operator
-from eqtheory.solvers import Anderson, OnFailure, Picard, Quantity, Solution, Stop, _anderson, fixed_point
+from eqtheory.solvers import (
+    Anderson,
+    AndersonState,
+    OnFailure,
+    Picard,
+    Quantity,
+    Solution,
+    Stop,
+    _anderson,
+    fixed_point,
+)
 from tests.problems import problem
 
 RETURN = OnFailure.RETURN
@@ -107,6 +117,82 @@ def test_follows_growing_residuals_of_other_norms() -> None:
     x = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     s = fixed_point(lambda y, x: matvec(W, y) + x, x, 0 * x, solver=Anderson(memory=1))
     torch.testing.assert_close(s.value, torch.tensor([[4000.0, 2.0]], dtype=torch.float64), rtol=1e-5, atol=0.0)
+
+
+def drive(solver: Anderson, *pairs: tuple[list[float], list[float]]) -> tuple[Tensor, AndersonState]:
+    """Feed a solver chosen states and operator values."""
+    y = torch.zeros(1, len(pairs[0][0]), dtype=torch.float64)
+    state, proposal = solver.init(y), y
+    for at, value in pairs:
+        y, g = (torch.tensor([v], dtype=torch.float64) for v in (at, value))
+        proposal, state = solver.step(state, y, g, torch.ones(1, dtype=torch.bool))
+    return proposal, state
+
+
+@pytest.mark.parametrize(("residual", "restarts"), [(9.9, False), (10.1, True)])
+def test_a_residual_ten_times_the_best_starts_again_from_the_best(residual: float, restarts: bool) -> None:
+    second = ([2.0, 0.0], [2.0, 0.5]), ([3.0, 0.0], [3.0, residual * 0.5])
+    proposal, state = drive(Anderson(memory=3), ([0.0, 0.0], [1.0, 0.0]), *second)
+    assert torch.equal(proposal, torch.tensor([[2.0, 0.5]], dtype=torch.float64)) is restarts
+    assert bool(state.valid.any()) is not restarts
+    assert bool(torch.isinf(state.best)) is restarts  # what comes next is compared with itself
+    if restarts:  # and the step after it is not extrapolated from the state before
+        g = proposal + 0.25
+        following, _ = Anderson(memory=3).step(state, proposal, g, torch.ones(1, dtype=torch.bool))
+        assert torch.equal(following, g)
+
+
+def test_a_restart_forgets_everything() -> None:
+    """After it the solver proposes what one would that had never seen the states before."""
+    before = ([0.0, 0.0], [1.0, 0.0]), ([2.0, 0.0], [2.0, 0.5]), ([3.0, 0.0], [3.0, 6.0])  # the last one restarts
+    after = ([2.0, 0.5], [2.5, 0.75]), ([2.5, 0.75], [2.75, 0.5]), ([2.6, 0.6], [2.7, 0.5])
+    solver = Anderson(memory=2)
+    for k in range(1, len(after) + 1):
+        assert torch.equal(drive(solver, *before, *after[:k])[0], drive(solver, *after[:k])[0])
+    assert not torch.equal(drive(solver, *before[:2], *after[:2])[0], drive(solver, *after[:2])[0])
+
+
+def test_a_proposal_that_overflows_starts_again() -> None:
+    """A difference of 1e300 in the state with one of 1e-10 in the residual asks for a step of 1e310."""
+    proposal, state = drive(Anderson(), ([0.0, 0.0], [0.0, 1.0]), ([1e300, 0.0], [1e300, 1 - 1e-10]))
+    assert proposal.tolist() == [[1e300, 1 - 1e-10]]
+    assert not bool(state.valid.any())
+
+
+def test_coefficients_are_bounded_where_columns_coincide() -> None:
+    """`(G + lambda I) c = U^T d` has `|c| <= 1 / (2 sqrt(lambda))`, also when rounding makes the Gram matrix indefinite."""
+    g = torch.Generator().manual_seed(4)
+    column, direction = (v / v.norm(dim=1, keepdim=True) for v in torch.randn(2, 500, 40, generator=g))
+    units = tuple(column + 1e-7 * torch.randn(500, 40, generator=g) for _ in range(5))
+    gram = torch.stack([torch.stack([(a * b).sum(dim=1) for a in units], dim=1) for b in units], dim=1).double()
+    c = Anderson()._combine(units, gram, torch.ones(500, 5, dtype=torch.bool), direction)
+    floor = 16 * 2.0**-24
+    assert float(c.norm(dim=1).max()) <= 1.1 / (2 * floor**0.5)
+
+
+def test_a_lone_inner_product_is_not_split_over_threads() -> None:
+    """Torch sums one long row on several threads and several rows on one each; the bits must not depend on it."""
+    a, b = torch.randn(2, 3, 100_001, generator=torch.Generator().manual_seed(6))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        alone = torch.cat([_anderson._dot(a[i : i + 1], b[i : i + 1]) for i in range(3)])
+        together = _anderson._dot(a, b)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(alone, together)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+def test_memory_holds_no_more_than_it_needs(dtype: torch.dtype) -> None:
+    """At most as many columns as dimensions, in float32 where the state is narrower."""
+    solver, y = Anderson(memory=5), torch.zeros(2, 3, dtype=dtype)
+    state = solver.init(y)
+    for k in range(1, 6):
+        proposal, state = solver.step(state, y, y + k, torch.ones(2, dtype=torch.bool))
+        assert proposal.dtype is dtype
+        assert len(state.units) == min(k, 3)
+        assert state.units[0].dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
 
 
 def test_one_sample_restarts_without_the_others() -> None:

@@ -113,7 +113,7 @@ def test_what_is_no_table_is_refused(inputs: Any, values: Any, kind: type[InputE
 
 def test_inputs_and_values_share_one_type() -> None:
     with pytest.raises(
-        InputError, match="values: got torch.float64 on cpu, needed torch.float32 on cpu; convert one of"
+        InputError, match=r"values: got torch.float64 on cpu, needed torch.float32 on cpu; convert one of"
     ):
         table(torch.zeros(2), torch.zeros(2, dtype=torch.float64))
 

@@ -82,7 +82,7 @@ def test_a_theorem_is_complete(entry: Theorem) -> None:
 def test_hypotheses_and_controls_point_at_each_other() -> None:
     guarded = {(t.id, h.control) for t in THEOREMS for h in t.hypotheses if h.control}
     listed = {(name, c.id) for c in CONTROLS for name in c.theorems}
-    assert guarded <= listed
+    assert guarded == listed
     assert {name for name, _ in listed} <= {t.id for t in THEOREMS}
     assert {c.id for c in CONTROLS} == {identifier for _, identifier in guarded}
 
