@@ -125,6 +125,16 @@ def _rows(v: Tensor) -> Tensor:
     return v.reshape(v.shape[0], -1) if v.numel() else v.new_zeros(v.shape[0], 1)
 
 
+def _squares_stay_in_range(rows: Tensor) -> bool:
+    """Whether no difference of two such entries can be so small or large that its square leaves the range of the type.
+
+    Two different floating-point numbers of size at least `s` are at least `s eps / 2` apart.
+    """
+    size, limits = rows.abs(), torch.finfo(rows.dtype)
+    smallest = torch.where(size > 0, size, torch.inf).amin()
+    return bool((smallest >= limits.tiny**0.5 / limits.eps**2) & (size.amax() <= limits.max**0.5 / (4 * rows.shape[1])))
+
+
 class _EntrywiseNorm(Norm):
     """A norm of the entries, `order` being 1, 2 or infinity; such norms have all distances at once."""
 
@@ -146,7 +156,7 @@ class _EntrywiseNorm(Norm):
             return (rows - columns.T).abs()
         # The matrix-product shortcut cancels catastrophically for close points; distances feed slopes, so it is off.
         found = torch.cdist(rows, columns, p=self.order, compute_mode="donot_use_mm_for_euclid_dist")
-        if self.order == 2:
+        if self.order == 2 and not (_squares_stay_in_range(rows) and _squares_stay_in_range(columns)):
             # Sums of squares leave the range of the type long before the distances do; those pairs are measured by the norm.
             limits = torch.finfo(found.dtype)
             i, j = ((found < limits.tiny**0.5 / limits.eps) | found.isinf()).nonzero(as_tuple=True)

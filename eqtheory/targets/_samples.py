@@ -227,19 +227,9 @@ def from_samples(
     """
 
     def tensor(name: str, data: Any) -> Tensor:
-        if isinstance(data, Tensor):
-            out = data
-        else:
-            try:
-                # Straight to float64: torch would take Python floats through float32.
-                array = np.asarray(data)
-                if array.dtype == object:
-                    raise TypeError
-                out = torch.from_numpy(array.astype(np.float64)) if not np.iscomplexobj(array) else torch.tensor(array)
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    name, type(data).__name__, "a rectangular array of numbers", "convert text and dates first"
-                ) from error
+        array = data if isinstance(data, Tensor) else _array(name, data)
+        # Straight to float64: torch would take Python floats through float32.
+        out = array if isinstance(array, Tensor) else torch.from_numpy(array.copy())
         if out.is_complex():
             raise InputError(name, str(out.dtype), "real numbers", "split real and imaginary parts")
         return out.double()
@@ -250,3 +240,13 @@ def from_samples(
         input_norm=input_norm or Euclidean(),
         output_norm=output_norm or Euclidean(),
     )
+
+
+def _array(name: str, data: Any) -> np.ndarray[Any, Any]:
+    try:
+        array = np.asarray(data)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc":
+        raise InputError(name, type(data).__name__, "a rectangular array of numbers", "convert text and dates first")
+    return array if array.dtype.kind == "c" else array.astype(np.float64)

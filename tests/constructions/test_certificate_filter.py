@@ -13,7 +13,7 @@ from torch import Tensor
 from eqtheory.bounds import VerdictKind
 from eqtheory.constructions import BudgetCertificate, _certificate, adaptive_relaxation, certify_budget
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
-from eqtheory.targets import SampleTable
+from eqtheory.targets import SampleTable, _samples
 
 NORMS: tuple[Norm, ...] = (Euclidean(), Sup(), Sum())
 PROVED, REFUTED = VerdictKind.PROVED, VerdictKind.REFUTED
@@ -76,6 +76,17 @@ def test_both_paths_agree(both: Both, input_norm: Norm, output_norm: Norm, width
         assert filtered.exact_pairs <= exact.exact_pairs
         kinds.add(exact.verdict.kind)
     assert kinds == {PROVED, REFUTED}
+
+
+@pytest.mark.parametrize("entries", [1, 100, 333])
+def test_blocks_of_rows_change_neither_path(both: Both, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_samples, "_BLOCK_ENTRIES", entries)
+    for first, second in ((0, 1), (20, 29), (3, 28)):
+        table, eps = attained(30, first, second), torch.full((30,), 0.5, dtype=torch.float64)
+        assert len(table.blocks()) > 2
+        assert [c.verdict.worst_margin for c in both(table, eps)] == [0.0, 0.0]
+        for certificate in both(table, eps, 1.9):
+            assert certificate.verdict.witness == f"points {second} and {first}"
 
 
 def test_the_filter_settles_all_but_the_close_pairs(both: Both) -> None:

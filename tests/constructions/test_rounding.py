@@ -140,6 +140,7 @@ def test_relaxations_of_tables_round_no_more_than_declared(norm: Norm, dtype: to
     table = SampleTable(points, values, input_norm=Sup(), output_norm=norm)
     G = adaptive_relaxation(table, scale=scale)
     x, y = table.points, values * (1 + 0.5 * torch.randn(200, 3, generator=g, dtype=torch.float64).to(dtype))
+    y[::2] = 0.0  # where nothing but the value rounds
     found, eps, errors = G(y, x).tolist(), G.step(x).tolist(), []
     for f, e, a, v in zip(found, eps, y.tolist(), values.tolist(), strict=True):
         exact = [Fraction(p) + Fraction(e) * (Fraction(q) - Fraction(p)) for p, q in zip(a, v, strict=True)]
@@ -159,6 +160,7 @@ def relaxation_errors(target: Target, dtype: torch.dtype) -> tuple[ImplicitOpera
     G = adaptive_relaxation(target)
     F = target(x)
     y = F * (1 + 0.5 * torch.randn(F.shape, generator=seeded(8), dtype=torch.float64).to(dtype))
+    y[::2] = 0.0  # where nothing but the value rounds
     found, eps, gaps = G(y, x), G.step(x), []
     with mpmath.workdps(100):
         for i in range(8):
@@ -179,7 +181,9 @@ def test_relaxations_of_known_maps_round_no_more_than_declared(target: Target, d
     assert float(used(G, y, x, errors).max()) <= HIGHER_ORDER
 
 
-def test_a_declaration_without_the_rounding_of_the_state_is_caught() -> None:
+def test_a_declaration_without_the_state_or_without_the_value_is_caught() -> None:
     G, y, x, errors = relaxation_errors(CATALOGUE[0], torch.float64)
     honest = rounding_of(G)
-    assert float(used(G, y, x, errors, Rounding(relative=0.0, constant=honest.constant)).max()) > 1
+    for part in (Rounding(relative=0.0, constant=honest.constant), Rounding(relative=honest.relative)):
+        share = used(G, y, x, errors, part).nan_to_num(0.0)  # 0/0 where nothing rounds and nothing is declared
+        assert float(share.max()) > 1

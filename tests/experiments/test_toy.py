@@ -29,7 +29,9 @@ def test_the_prediction_holds_at_smoke_size(result: Path) -> None:
             growth = curve["lipschitz"]
             assert growth[0] == 0
             # The errors are monotone in exact arithmetic; the smallest are rounding.
-            assert all(b <= a + 1e-12 for a, b in zip(curve["relative_error"], curve["relative_error"][1:], strict=False))
+            assert all(
+                b <= a + 1e-12 for a, b in zip(curve["relative_error"], curve["relative_error"][1:], strict=False)
+            )
             if curve["scale"] == 1:
                 assert growth[-1] == pytest.approx(found["lip_F"], rel=0.02)
 

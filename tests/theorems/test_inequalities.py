@@ -136,6 +136,20 @@ BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
         },
         F(11, 8),
     ),
+    (
+        # The same with a fast second operator: the factor is (1 + m1)/2 = 3/4, and 9/4 stands on the right.
+        cascade_contraction,
+        {
+            "after1": F(1),
+            "after2": F(2),
+            "before1": F(2),
+            "before2": F(8),
+            "m1": F(1, 2),
+            "m2": F(1, 8),
+            "coupling": F(2),
+        },
+        F(1),
+    ),
 ]
 
 
