@@ -129,6 +129,9 @@ def _squares_stay_in_range(rows: Tensor) -> bool:
     """Whether no difference of two such entries can be so small or large that its square leaves the range of the type.
 
     Two different floating-point numbers of size at least `s` are at least `s eps / 2` apart.
+
+    Returns:
+        The answer for all pairs of entries at once.
     """
     size, limits = rows.abs(), torch.finfo(rows.dtype)
     smallest = torch.where(size > 0, size, torch.inf).amin()

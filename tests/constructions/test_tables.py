@@ -175,6 +175,14 @@ def test_values_too_large_for_a_step_in_float64_are_refused_and_not_given_a_step
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("radii", [ExactBalls(), SlopeMajorant()], ids=["balls", "majorant"])
+def test_values_whose_norm_overflows_are_refused(radii: Any) -> None:
+    huge = torch.full((1, 2), 1.7e308, dtype=torch.float64)
+    data = SampleTable(torch.zeros(1, dtype=torch.float64), huge, input_norm=Sup(), output_norm=Sum())
+    with pytest.raises(InputError, match=r"table: got a value of norm inf in row 0, needed"):
+        adaptive_relaxation(data, table_radii=radii)
+
+
 # What is refused.
 
 INDEX_ERRORS: list[tuple[Any, type[InputError], str]] = [
