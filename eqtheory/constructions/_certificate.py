@@ -35,6 +35,8 @@ __all__ = ["BudgetCertificate", "certify_budget"]
 
 Integers = npt.NDArray[np.object_]
 
+_FILTERED = "stored numbers, by floating point with a rigorous rounding bound and integers where that leaves it open"
+
 _ALL_EXACT_PAIRS = 500_000
 """Up to here every pair goes through integers; beyond, the filter runs first. A second or two either way."""
 
@@ -217,7 +219,7 @@ def certify_budget(table: SampleTable, eps: Tensor, budget: float) -> BudgetCert
         VerdictKind.REFUTED if refuted else VerdictKind.PROVED,
         pairs,
         worst[0],
-        "exact integer comparison of the stored numbers",
+        "exact integer comparison of the stored numbers" if used == pairs else _FILTERED,
         worst[1] if refuted else None,
     )
     return BudgetCertificate(float(budget), pairs, used, exact.joint, verdict)

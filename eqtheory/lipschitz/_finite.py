@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, Side
-from eqtheory.errors import InputError, ShapeError
+from eqtheory.errors import InputError, NonFiniteError, ShapeError
 from eqtheory.norms import Norm, slopes_of
 from eqtheory.operators import ImplicitOperator
 from eqtheory.targets import SampleTable
@@ -31,6 +31,7 @@ def largest_slope(table: SampleTable, values: Tensor, *, norm: Norm | None = Non
 
     Raises:
         ShapeError: not one value per point.
+        NonFiniteError: a slope overflows.
 
     Example:
         >>> from eqtheory.targets import from_samples
@@ -49,6 +50,10 @@ def largest_slope(table: SampleTable, values: Tensor, *, norm: Norm | None = Non
         gaps = chosen.pairwise(values[block], values)
         distances = table.input_norm.pairwise(table.inputs[block], table.inputs)
         best = torch.maximum(best, slopes_of(gaps, distances).amax())
+    if not bool(torch.isfinite(best)):
+        raise NonFiniteError(
+            "values", "a slope too large for its type", "slopes that can be stored", "use a wider type or rescale"
+        )
     rounded = f"slopes rounded to {str(values.dtype).removeprefix('torch.')}"
     return Bound(float(best), Side.EXACT, "maximum over all pairs", Evidence.PROVED, chosen.name, (rounded,))
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqtheory.errors import DomainError, InputError, ShapeError
+from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 from eqtheory.norms import Euclidean, Metric, Norm
 from eqtheory.roundoff import gamma
 from eqtheory.targets._rational import RationalTable
@@ -35,7 +35,7 @@ class SampleTable(Metric):
         output_norm: norm that measures values.
 
     Raises:
-        NonFiniteError: NaN or infinity in either tensor.
+        NonFiniteError: NaN or infinity in either tensor, or a row whose norm overflows.
         ShapeError: empty, or different numbers of rows.
         InputError: two equal rows with different values, so the table is not a map.
     """
@@ -54,6 +54,13 @@ class SampleTable(Metric):
                 f"{inputs.dtype} on {inputs.device}",
                 "convert one of them",
             )
+        for name, rows, norm in (("inputs", inputs, input_norm), ("values", values, output_norm)):
+            size = norm(rows)
+            if not bool(torch.isfinite(size).all()):
+                i = int((~torch.isfinite(size)).nonzero()[0])
+                raise NonFiniteError(
+                    name, f"row {i}, whose {norm.name} norm overflows", "finite norms", "rescale the table"
+                )
         self.input_norm = input_norm
         self.output_norm = output_norm
         self.name = f"{input_norm.name} distance of the table's rows"
@@ -160,7 +167,8 @@ class SampleTable(Metric):
         Returns:
             Tensor of shape `(batch,)`.
         """
-        return self.input_norm.distance(self.inputs[a], self.inputs[b])
+        first, second = self.check_indices("a", a), self.check_indices("b", b)
+        return self.input_norm.distance(self.inputs[first], self.inputs[second])
 
     def blocks(self) -> list[slice]:
         """Split the points so that one block against all others stays small in memory.
