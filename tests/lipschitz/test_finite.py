@@ -65,13 +65,13 @@ def test_scalar_tables_agree_with_rational_arithmetic(rows: dict[float, float]) 
         points, torch.tensor(list(rows.values()), dtype=torch.float64), input_norm=Sup(), output_norm=Sup()
     )
     exact = data.rational().lipschitz_constant()
-    if exact > Fraction(1e308):
+    if exact >= 2**1024:
         with pytest.raises(NonFiniteError, match="values: got a slope too large for its type"):
             largest_slope(data, data.values)
         return
+    if exact > Fraction(1e308) or (exact and exact < Fraction(1e-307)):
+        return  # at the edge of the range of normal numbers
     found = largest_slope(data, data.values).value
-    if exact and exact < Fraction(1e-307):
-        return  # leaves the range of normal numbers
     assert abs(Fraction(found) - exact) <= 4 * Fraction(2) ** -53 * exact
 
 
