@@ -135,7 +135,7 @@ def test_a_fault_missed_once_stays_missed(recorder: Recorder) -> None:
     [
         ("", -1.0, "zoo", "name: got '', needed a non-empty string"),
         ("a", math.nan, "zoo", "margin: got nan"),
-        ("a", -1.0, "farm", "kind: got 'farm', needed 'zoo' or 'tightened'"),
+        ("a", -1.0, "park", "kind: got 'park', needed 'zoo' or 'tightened'"),
     ],
 )
 def test_caught_refuses(recorder: Recorder, name: str, margin: float, kind: str, message: str) -> None:
