@@ -26,7 +26,7 @@ from proofs_check.instances import MANY, generator
 
 BATCH = 1024
 COMPOSITES: tuple[Target, ...] = (
-    Composition(ExpMap(), ReciprocalMap()),
+    Composition(ExpMap(), LambertWMap()),
     Composition(SquareMap(), TanMap()),
     Composition(SquareMap(), Composition(SquareMap(), ReciprocalMap())),
     TargetSum(ReciprocalMap(), Composition(SquareMap(), ReciprocalMap())),
