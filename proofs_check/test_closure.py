@@ -17,7 +17,17 @@ from eqtheory.constructions import ExactRelaxation, RadiusProduct, SquaredRadius
 from eqtheory.norms import BlockSum, Norm, Sum, Sup
 from eqtheory.operators import Cascade, Encoded, FunctionOperator, Regularity
 from eqtheory.roundoff import gamma
-from eqtheory.targets import Composition, ExpMap, RationalTable, ReciprocalMap, SquareMap, TanMap, Target, TargetSum
+from eqtheory.targets import (
+    Composition,
+    ExpMap,
+    LambertWMap,
+    RationalTable,
+    ReciprocalMap,
+    SquareMap,
+    TanMap,
+    Target,
+    TargetSum,
+)
 from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.margins import exact_margin, relative_margin, settle
 from eqtheory.theorems.closure import cascade_contraction, encoded_budget, max_of
