@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import torch
 
-from eqtheory.constructions import ExactRelaxation, RelaxationRule, adaptive_relaxation
+from eqtheory.constructions import ExactBalls, ExactRelaxation, RelaxationRule, SlopeMajorant, adaptive_relaxation
 from eqtheory.norms import Sup
 from eqtheory.targets import SampleTable
 from eqtheory.testing.evidence import Kind, Recorder, Refuted
@@ -18,6 +18,7 @@ from proofs_check import relaxations
 __all__ = ["attained", "real_tables_hold", "rejected"]
 
 _TIGHTER = Fraction(99, 100)
+_RADII = (ExactBalls(), SlopeMajorant())
 Sides = tuple[Fraction, Fraction]
 
 
@@ -61,8 +62,9 @@ def real_tables_hold(evidence: Recorder, rule: RelaxationRule) -> None:
         Refuted: a pair violates the budget.
     """
     tables = relaxations.real_tables()
-    for name, table in tables.items():
-        G = adaptive_relaxation(table, rule=rule)
+    both = ((f"{name}, {type(radii).__name__}", table, radii) for name, table in tables.items() for radii in _RADII)
+    for name, table, radii in both:
+        G = adaptive_relaxation(table, rule=rule, table_radii=radii)
         certificate = G.certify()
         if certificate.verdict.witness is not None:
             raise Refuted("joint_budget", certificate.verdict.worst_margin, f"{name}: {certificate.verdict.witness}")
