@@ -6,6 +6,7 @@ cannot be met is answered by one line on the error stream and exit code 2.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,10 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=words,
     )
     try:
-        return command.run()
+        code = command.run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough. What Python still holds goes nowhere, so that its own shutdown does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except EqTheoryError as error:
         print(f"eqtheory: {error}", file=sys.stderr)
         return _USAGE_ERROR
+    return code
 
 
 def _find(identifier: str) -> Theorem | Control:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eqtheory.constructions import ExactRelaxation, RelaxationRule, adaptive_relaxation
+from eqtheory.constructions import ExactRelaxation, RelaxationRule, TargetRelaxation, adaptive_relaxation
 from eqtheory.norms import Norm, Sum, Sup
 from eqtheory.roundoff import gamma
 from eqtheory.targets import RationalTable, SampleTable, Target
@@ -28,6 +28,7 @@ from proofs_check.instances import generator
 __all__ = [
     "REGIMES",
     "attack_claim",
+    "attack_radii",
     "attack_target",
     "from_tensor",
     "hostile_spaces",
@@ -208,7 +209,43 @@ def attack_target(
 
     worst = settle(evidence, Kind.SAMPLED, f"simplicity: {represented.name}", margins, instances=count, witness=witness)
     assert torch.equal(G(value, a), value), f"the fixed point of {represented.name} is not its value"
+    attack_radii(evidence, represented, G, a, g)
     return worst
+
+
+def attack_radii(evidence: Recorder, represented: Target, G: TargetRelaxation, a: Tensor, g: torch.Generator) -> None:
+    """What the proof needs of the radii, at points inside the ball: `rho` is 1-Lipschitz, and the map is tame there.
+
+    Tame means `rho (1 + |F(z)| + |F(x) - F(z)| / d(x,z)) <= 1` for every `z` in `B(x, rho)`; halved or doubled radii, a bound
+    without its slope or without its size show here, whatever the budget forgives.
+    """
+    rho, _ = G.radii(a)
+    norm, metric = represented.output_norm, represented.input_norm
+    shape = (-1, *[1] * (a.ndim - 1))
+    share = 0.05 + 0.9 * torch.rand(len(a), generator=g, dtype=torch.float64)
+    z = a + (share * rho).reshape(shape) * represented.directions(a, generator=g)
+    # Steps below the spacing of numbers at x lead nowhere else.
+    usable = represented.contains(z) & (metric.distance(a, z) > 1e-6 * rho) & (rho > 1e-9 * metric(a))
+    if not bool(usable.any()):
+        return
+    a, z, rho = a[usable], z[usable], rho[usable]
+    there, _ = G.radii(z)
+    d = metric.distance(a, z)
+    # The inputs are rounded relative to themselves, which moves a 1-Lipschitz radius by as much; bounds are raised by 64 u.
+    slack = gamma(256, torch.float64) * (rho + there + metric(a) + metric(z))
+
+    def witness(i: int) -> str:
+        return f"{represented.name} at x = {a[i].tolist()}, z = {z[i].tolist()}, rho = {float(rho[i])}"
+
+    lipschitz = relative_margin(step_radius.sides(gap=(rho - there).abs(), delta=d), slack)
+    settle(evidence, Kind.SAMPLED, f"step_radius: {represented.name}", lipschitz, instances=len(a), witness=witness)
+    slope = norm.distance(represented(a), represented(z)) / d
+    error = (represented.evaluation_error(a) + represented.evaluation_error(z)) / d + slope * gamma(
+        64, torch.float64
+    ) * metric(a) / d
+    tame = rho * (1 + norm(represented(z)) + slope)
+    margins = relative_margin((tame, torch.ones_like(tame)), rho * error + gamma(256, torch.float64))
+    settle(evidence, Kind.SAMPLED, f"tame on the ball: {represented.name}", margins, instances=len(a), witness=witness)
 
 
 def from_tensor(x: Tensor, values: Tensor) -> SampleTable:

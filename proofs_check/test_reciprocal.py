@@ -156,6 +156,20 @@ def test_closed_form_of_the_iterates(evidence: Recorder) -> None:
     attack()
 
 
+def declared_constants_are_attained(evidence: Recorder) -> None:
+    """What the library declares is no larger than needed: at powers of two floating point is exact, and both are attained."""
+    one = claim_of("one-sided", Reciprocal(0.5), unit_interval)
+    x, other, y, z = (torch.tensor([value], dtype=torch.float64) for value in (0.25, 1.0, 8.0, -2.0))
+    after, moved = (one.G(y, x) - one.G(z, x)).abs(), (one.G(y, x) - one.G(y, other)).abs()
+    declared = {
+        "contraction": contraction.sides(gap_after=after, gap_before=(y - z).abs(), mu=one.mu(x)),
+        "simplicity": simplicity.sides(gap=moved, state_norm=y.abs(), delta=(x - other).abs(), L0=one.L0, L1=one.L1),
+    }
+    for name, (left, right) in declared.items():
+        assert torch.equal(left, right), f"the library declares more than {name} needs"
+        evidence.record(Kind.EXACT, instances=1, worst_margin=Fraction(0), quantity=f"{name}, as declared")
+
+
 @pytest.mark.theorem("T7", part="sharp")
 def test_sharp(evidence: Recorder) -> None:
     unit = st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000)
@@ -184,17 +198,7 @@ def test_sharp(evidence: Recorder) -> None:
                 )
 
     equality()
-    # What the library declares is no larger than needed: at powers of two floating point is exact, and both are attained.
-    one = claim_of("one-sided", Reciprocal(0.5), unit_interval)
-    x, other, y, z = (torch.tensor([value], dtype=torch.float64) for value in (0.25, 1.0, 8.0, -2.0))
-    after, moved = (one.G(y, x) - one.G(z, x)).abs(), (one.G(y, x) - one.G(y, other)).abs()
-    declared = {
-        "contraction": contraction.sides(gap_after=after, gap_before=(y - z).abs(), mu=one.mu(x)),
-        "simplicity": simplicity.sides(gap=moved, state_norm=y.abs(), delta=(x - other).abs(), L0=one.L0, L1=one.L1),
-    }
-    for name, (left, right) in declared.items():
-        assert torch.equal(left, right), f"the library declares more than {name} needs"
-        evidence.record(Kind.EXACT, instances=1, worst_margin=Fraction(0), quantity=f"{name}, as declared")
+    declared_constants_are_attained(evidence)
     # Two-sided: the budget is approached as x, x' -> 1 at negative y, where both changes have one sign.
     eta, tiny, far = Fraction(1, 2), Fraction(1, 10**6), Fraction(-1000)
     x, other = Fraction(1), 1 - tiny

@@ -39,7 +39,7 @@ def test_the_table_is_certified_exactly_on_all_pairs(printed: list[str]) -> None
 
 
 def test_bad_input_prints_the_promised_line(printed: list[str]) -> None:
-    promised = re.search(r"print\(error\)\s+# (.*)", BLOCKS[-1])
+    promised = re.search(r"print\(error\)\n# (.*)", BLOCKS[-1])
     assert promised is not None
     assert printed[-1].strip() == promised.group(1).strip()
 

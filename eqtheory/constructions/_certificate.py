@@ -232,7 +232,9 @@ def _worst_of(
     gaps = rhs - lhs
     broken = np.flatnonzero(gaps < 0)
     if broken.size:
-        k = int(broken[0])
+        k = max(
+            (int(b) for b in broken), key=lambda b: Fraction(int(lhs[b]), int(rhs[b])) if rhs[b] else Fraction(10**400)
+        )
         margin = min(_relative(lhs[k], rhs[k], power), -5e-324)
     else:
         ratios = (lhs / np.where(rhs == 0, 1, rhs)).astype(

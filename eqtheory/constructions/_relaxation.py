@@ -8,6 +8,7 @@ is the simplicity budget.
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import sqrt
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side
 from eqtheory.constructions._rules import RelaxationRule
-from eqtheory.errors import DomainError, InputError
-from eqtheory.norms import Metric, Norm, same_shape
+from eqtheory.errors import DomainError, GradientUnavailableError, InputError
+from eqtheory.norms import Metric, Norm, Spectral, same_shape
 from eqtheory.operators import ImplicitOperator, OncePerInput, Regularity
 from eqtheory.roundoff import Rounding, unit_roundoff
 from eqtheory.theorems.sufficiency import BUDGET
@@ -74,7 +75,7 @@ class AdaptiveRelaxation(ImplicitOperator):
         budget = Bound(self.budget, side, rule.theorem, evidence, output_norm.name, assumptions)
         # (R1) holds with equality for any step at all, so it is proved even where the radii are only estimated.
         mu = LocalBound(lambda x: 1 - self.step(x), Side.EXACT, "relaxation", Evidence.PROVED, output_norm.name)
-        rounding = Rounding(relative=4.0, constant=self._constant_rounding)
+        rounding = Rounding(relative=lambda x: 4 * self._spread(x), constant=self._constant_rounding)
         self.regularity = Regularity(mu, budget, budget, output_norm, input_metric, rounding)
         self._at = OncePerInput(self._step_and_value)
 
@@ -111,11 +112,15 @@ class AdaptiveRelaxation(ImplicitOperator):
         """
         return 0.0
 
+    def _spread(self, x: Tensor) -> float:
+        # Entrywise rounding errors of a matrix are bounded entry by entry: its spectral norm can be sqrt(min(m, n)) times larger.
+        return sqrt(min(self._at(x)[1].shape[-2:])) if isinstance(self.norm, Spectral) else 1.0
+
     def _constant_rounding(self, x: Tensor) -> Tensor:
         # fl(y + eps (F - y)): F carries its own error; the difference, the product and the sum round once each. The first two act
         # on eps |F - y|, the last on |G| <= |y| + eps |F - y|: at most eps error(F) + u (4 eps |F| + 4 |y|) to first order in u.
         eps, value = self._at(x)
-        return eps * (self.value_error(x) / unit_roundoff(value.dtype) + 4 * self.norm(value))
+        return eps * (self.value_error(x) / unit_roundoff(value.dtype) + 4 * self._spread(x) * self.norm(value))
 
     def step(self, x: Tensor) -> Tensor:
         """Return the relaxation at the inputs.
@@ -126,9 +131,12 @@ class AdaptiveRelaxation(ImplicitOperator):
         Returns:
             `eps(x)` in `(0, 1]`, shape `(batch,)`.
         """
-        return self._at(x)[0]
+        return self._at(x)[0].clone()  # the kept one must not change under the caller's hands
 
     def _step_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(x, Tensor) and x.requires_grad and torch.is_grad_enabled():
+            message = "x requires a gradient, but the step is found by bisection and carries none; detach x"
+            raise GradientUnavailableError(message)
         value = self.target(x)
         with torch.no_grad():
             eps = (self.scale * self.rule(*self.radii(x))).to(value.dtype)

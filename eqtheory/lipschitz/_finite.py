@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -90,5 +91,6 @@ def growth_on_table(operator: ImplicitOperator, table: SampleTable, steps: Seque
         for _ in range(t - done):
             y = operator(y, x)
         done = t
-        curve.append(largest_slope(table, y))
+        found = largest_slope(table, y)
+        curve.append(replace(found, assumptions=(*found.assumptions, "iterates as computed")))
     return curve

@@ -164,7 +164,7 @@ class Clipped(ImplicitOperator):
     """
 
     def __init__(self, operator: ImplicitOperator, radius: float) -> None:
-        if not radius > 0:
+        if not 0 < radius < float("inf"):
             raise InputError("radius", str(radius), "a positive number", "pass a bound on the states you expect")
         if not isinstance(operator.norm, (Euclidean, Sup)):
             raise InputError("operator.norm", operator.norm.name, "l2 or sup", "other projections can expand distances")
@@ -293,11 +293,18 @@ class Cascade(ImplicitOperator):
         theta = 1.0 if coupling == 0 else (1 - a.mu.value) / (2 * coupling)
         norm: Norm = BlockSum(sizes, (1.0, float(theta)), a.state_norm)
         self.regularity = Regularity(
-            mu=_derive(
-                lambda m, n: max((1 + m) / 2 if coupling else m, n), "T15 cascade", a.mu, b.mu, resting_on=(b.L0, b.L1)
+            mu=replace(
+                _derive(
+                    lambda m, n: max((1 + m) / 2 if coupling else m, n),
+                    "T15 cascade",
+                    a.mu,
+                    b.mu,
+                    resting_on=(b.L0, b.L1),
+                ),
+                norm=norm.name,
             ),
-            L0=a.L0,
-            L1=a.L1,
+            L0=replace(a.L0, norm=norm.name),
+            L1=replace(a.L1, norm=norm.name),
             state_norm=norm,
             input_metric=a.input_metric,
         )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar, final
 
+import torch
 from torch import Tensor
 
 __all__ = ["OncePerInput"]
@@ -31,16 +32,18 @@ class OncePerInput(Generic[T]):
 
     def __init__(self, compute: Callable[[Tensor], T]) -> None:
         self._compute = compute
-        self._kept: deque[tuple[weakref.ref[Tensor], int, T]] = deque(maxlen=_KEPT)
+        self._kept: deque[tuple[weakref.ref[Tensor], int, Tensor | None, T]] = deque(maxlen=_KEPT)
 
     def __call__(self, x: Tensor) -> T:
         # What is no tensor is left to the function, whose message names it.
         if not isinstance(x, Tensor) or x.requires_grad or x.is_inference():
             return self._compute(x)
         version = x._version  # noqa: SLF001  (torch's counter of in-place changes)
-        for reference, seen, result in self._kept:
-            if reference() is x and seen == version:
+        for reference, seen, copy, result in self._kept:
+            if reference() is x and seen == version and (copy is None or torch.equal(copy, x)):
                 return result
         result = self._compute(x)
-        self._kept.append((weakref.ref(x), version, result))
+        # An array that shares the memory of a CPU tensor changes it without counting; there the values are compared.
+        copy = x.clone() if x.device.type == "cpu" else None
+        self._kept.append((weakref.ref(x), version, copy, result))
         return result

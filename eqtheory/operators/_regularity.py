@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from torch import Tensor
+
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side
 from eqtheory.errors import InputError
 from eqtheory.norms import Euclidean, Metric, Norm
@@ -47,6 +49,9 @@ class Regularity:
                 raise InputError(
                     name, bound.side.value, "an upper bound or an estimate", "a lower bound cannot certify an error"
                 )
+        for name, found in (("L0", self.L0), ("L1", self.L1), ("mu", self.mu)):
+            if isinstance(found, Bound) and not isinstance(found.value, (int, float, Fraction, Tensor)):
+                raise InputError(name, repr(found.value), "a number", "pass for example 0.5")
         for name, constant in (("L0", self.L0.value), ("L1", self.L1.value)):
             if not constant >= 0:
                 raise InputError(name, str(constant), "a number >= 0", "a budget is a Lipschitz constant")

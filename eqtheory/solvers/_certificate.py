@@ -89,7 +89,10 @@ class Certificate:
         # accurate, and then counted in those of the state; what `constant` and `relative` round is covered by the 16.
         upper = state_norm.double() * self.gauge.inflation + self.gauge.underflow
         counted = rounding.error(upper, self._x) / unit_roundoff(torch.float64)
-        return counted.double() * unit_roundoff(self._dtype) * (1 + 16 * unit_roundoff(self._dtype))
+        # Below the normal range an operation errs absolutely, by at most half the smallest subnormal number of the state's type.
+        limits = torch.finfo(self._dtype)
+        subnormal = 64 * self.gauge.entries**0.5 * limits.tiny * limits.eps
+        return counted.double() * unit_roundoff(self._dtype) * (1 + 16 * unit_roundoff(self._dtype)) + subnormal
 
     def error(self, residual: Tensor, state_norm: Tensor) -> Tensor:
         """Bound the distance to the fixed point.

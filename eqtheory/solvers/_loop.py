@@ -79,6 +79,11 @@ def fixed_point(
         >>> print(fixed_point(G, torch.tensor([1.0, -2.0]), torch.zeros(2), stop=Stop(rtol=1e-3)))
         2 samples: 2 converged; residual <= 0.00391, evaluations 10..10
     """
+    for name, came, wanted in (("solver", solver, Solver), ("stop", stop, Stop), ("on_failure", on_failure, OnFailure)):
+        if not isinstance(came, wanted):
+            shown = came.__name__ if isinstance(came, type) else repr(came)
+            example = {"solver": "Picard()", "stop": "Stop(rtol=1e-6)", "on_failure": "OnFailure.RAISE"}[name]
+            raise InputError(name, shown, f"a {wanted.__name__}", f"pass for example {name}={example}")
     operator = as_operator(G)
     y = starting_states(operator, x, y0)
     refuse_gradients(G, operator, x, y0)

@@ -76,8 +76,8 @@ def outwards(bound: Tensor, ulps: float, dtype: torch.dtype) -> Tensor:
     Returns:
         A bound that is not below the exact value of the formula; infinity in place of NaN.
     """
-    raised = torch.nan_to_num(bound, nan=torch.inf, posinf=torch.inf) * (1 + ulps * U)
+    # Relative for rounding, absolute below the normal range, where a positive bound may have been flushed to zero.
+    raised = torch.nan_to_num(bound, nan=torch.inf, posinf=torch.inf) * (1 + ulps * U) + torch.finfo(torch.float64).tiny
     if dtype == torch.float64:
         return raised
-    # Relative for the rounding to the type, absolute below its normal range.
-    return torch.where(raised > 0, raised * (1 + 2 * unit_roundoff(dtype)) + torch.finfo(dtype).tiny, raised).to(dtype)
+    return (raised * (1 + 2 * unit_roundoff(dtype)) + torch.finfo(dtype).tiny).to(dtype)

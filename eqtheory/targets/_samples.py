@@ -41,8 +41,9 @@ class SampleTable(Metric):
     """
 
     def __init__(self, inputs: Tensor, values: Tensor, *, input_norm: Norm, output_norm: Norm) -> None:
-        self.inputs = batch_of("inputs", inputs)
-        self.values = batch_of("values", values)
+        # Copies: what is built from the table must not change when the caller's tensors do.
+        self.inputs = batch_of("inputs", inputs).detach().clone()
+        self.values = batch_of("values", values).detach().clone()
         if inputs.shape[0] != values.shape[0]:
             raise ShapeError(
                 "values", f"{values.shape[0]} rows", f"{inputs.shape[0]} rows, one per input", "align the table"

@@ -110,10 +110,10 @@ class Recorder:
 
     @property
     def counterexample(self) -> Measurement | None:
-        """An exact comparison that fails where the hypotheses hold; rounding cannot explain it."""
+        """A comparison that fails where the hypotheses hold; margins grant rounding what it can explain."""
         if self.part not in WITHIN_HYPOTHESES or all(theorem.id != self.theorem for theorem in THEOREMS):
             return None
-        return next((m for m in self.measurements if m.kind is Kind.EXACT and m.worst_margin < 0), None)
+        return next((m for m in self.measurements if m.worst_margin < 0), None)
 
     def record(self, kind: Kind, *, instances: int, worst_margin: Margin, quantity: str, proved: str = "") -> None:
         """Record comparisons of one inequality; further calls for it add up.
@@ -147,6 +147,13 @@ class Recorder:
                 came=f"{proved!r} from samples",
                 needed="exact or ball arithmetic",
                 remedy="samples only refute",
+            )
+        if proved and margin < 0:
+            raise InputError(
+                argument="proved",
+                came=f"{proved!r} with margin {margin}",
+                needed="a margin that is not negative",
+                remedy="a violated comparison proves nothing",
             )
         entry = Measurement(kind, quantity, instances, margin, (" ".join(proved.split()),) if proved else ())
         self._add(entry)

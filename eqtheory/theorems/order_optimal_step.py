@@ -33,7 +33,8 @@ THEOREM = Theorem(
     conclusion=(
         "With sigma(x) = sup{r in (0,1] : r (1 + sup_{B(x,r)} |F|) <= 1} >= rho(x) and eps = rho sigma: the same fixed point, the "
         "same budget (2, 2), jointly 2 max(1,|y|), and mu = 1 - rho sigma, never slower than T3. For |F| <= K and F l-Lipschitz, "
-        "eps >= 1/((1+K)(1+K+l)), while by T2 no operator of that budget has 1 - mu > (2+2K)/l: optimal order in the slope."
+        "eps >= 1/((1+K)(1+K+l)), while by T2 no operator of that budget has 1 - mu(x) > (2+2K)/l where "
+        "l is the local slope at x: optimal order."
     ),
     source=Source.HERE,
     credit="This project.",

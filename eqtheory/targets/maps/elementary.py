@@ -239,7 +239,8 @@ class ExpMap(Target):
         return torch.exp(x)
 
     def _bounds(self, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-        top = torch.exp(x) * torch.exp(r)
+        # One exponential, so that neither factor leaves the range; the end point is moved outwards by its own rounding.
+        top = torch.exp(x + r + 2 * U * (x.abs() + r))
         return top, top
 
     def _draw(self, n: int, generator: Generator) -> Tensor:

@@ -85,6 +85,10 @@ def _solved(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, _Anomaly.apply(x[:, 0], mean), turns  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
+_FARTHEST = 2.0**20
+"""Largest |M|: up to here the reduction by whole turns is exact to the accuracy of the solution."""
+
+
 @final
 class KeplerMap(Target):
     """`E` with `E - e sin E = M`, `x = (e, M)`, for eccentricities `0 <= e < 1`.
@@ -98,7 +102,7 @@ class KeplerMap(Target):
 
     name = "Kepler"
     formula = "E with E - e sin E = M, x = (e, M), 0 <= e < 1"
-    domain = "(e, M) with 0 <= e < 1"
+    domain = "(e, M) with 0 <= e < 1 and |M| <= 2^20"
     remedy = "the eccentricity of an ellipse lies in [0, 1)"
     input_shape = (2,)
     evaluation_ulps = 32.0  # 10 roundings in the residual, magnified at most threefold where E - sin E is a difference
@@ -107,7 +111,8 @@ class KeplerMap(Target):
         self._solved = OncePerInput(_solved)
 
     def _contains(self, x: Tensor) -> Tensor:
-        return (x[:, 0] >= 0) & (x[:, 0] < 1)
+        # Beyond, the reduction of M by whole turns would round, and no bound below accounts for that.
+        return (x[:, 0] >= 0) & (x[:, 0] < 1) & (x[:, 1].abs() <= _FARTHEST)
 
     def _value(self, x: Tensor) -> Tensor:
         _, value, turns = self._solved(x)

@@ -150,7 +150,9 @@ class LinearProgramMap(Target):
         price = torch.linalg.vector_norm(costs[best.basis], dim=1) / left
         cost_slope = price * torch.hypot(one, outer / left)
         stays = (lowered(best.value_margin, r, slope) > 0) & (lowered(best.cost_margin, r, cost_slope) > 0)
-        sup = torch.minimum(largest, raised(torch.linalg.vector_norm(best.value, dim=1), r, slope))
+        # The computed solution errs by the difference of its least entry and the margin that was left of it.
+        size = torch.linalg.vector_norm(best.value, dim=1) + (best.value.amin(dim=1) - best.value_margin)
+        sup = torch.minimum(largest, raised(size, r, slope))
         infinite = torch.full_like(r, torch.inf)
         return torch.where(stays, sup, infinite), torch.where(stays, torch.hypot(one, sup) / left, infinite)
 

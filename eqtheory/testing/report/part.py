@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from eqtheory.testing.evidence import WITHIN_HYPOTHESES, Recorder
+from eqtheory.testing.evidence import WITHIN_HYPOTHESES, Kind, Recorder
 from eqtheory.testing.report.result import Outcome, Result
 
 __all__ = ["Part"]
@@ -76,6 +76,8 @@ class Part:
             return self.unrun
         if self.name in WITHIN_HYPOTHESES and not self.evidence.measurements:
             return f"{self.name} (no instance recorded)"
+        if self.name == "exact" and all(m.kind is Kind.SAMPLED for m in self.evidence.measurements):
+            return f"{self.name} (samples only)"
         if self.name == "rejects" and not self.evidence.catches:
             return f"{self.name} (nothing caught)"
         return ""

@@ -96,11 +96,14 @@ def from_report(report: Any) -> Result:
     data = json.loads([value for name, value in report.user_properties if name == PROPERTY][-1])
     evidence = None if data["evidence"] is None else Recorder.from_dict(data["evidence"])
     witness = None if data["witness"] is None else Witness(**data["witness"])
-    if report.failed:
-        outcome = Outcome.FAILED if witness is None else Outcome.REFUTED
+    if witness is not None:
+        outcome = Outcome.REFUTED  # a counterexample is one, whatever the test was expected to do
+    elif report.failed:
+        outcome = Outcome.FAILED
     else:
-        # An expected failure is reported as skipped, and establishes as little.
-        outcome = Outcome.SKIPPED if report.skipped else Outcome.PASSED
+        # An expected failure establishes nothing, whether it failed (reported as skipped) or passed.
+        unreliable = report.skipped or hasattr(report, "wasxfail")
+        outcome = Outcome.SKIPPED if unreliable else Outcome.PASSED
     message = "" if outcome is Outcome.PASSED else message_of(report.longrepr)
     return Result(report.nodeid, data["theorem"], data["part"], outcome, report.duration, evidence, message, witness)
 
