@@ -12,7 +12,7 @@ from eqtheory.targets import SampleTable, Target
 
 __all__ = ["adaptive_relaxation"]
 
-_EXACT_UP_TO = 1500
+_EXACT_UP_TO = 600
 """Rows up to which the default finds every ball exactly (a few seconds); beyond, the majorant."""
 
 
@@ -46,7 +46,7 @@ def adaptive_relaxation(
             nobody knows, use `estimated_relaxation`.
         rule: how the step follows from the radii; `RadiusProduct()` (T3b) by default, `SquaredRadius()` for T3.
         scale: the factor `c` of T3a, `0 < c <= 1`: budget times `c`, iterations times `1/c`.
-        table_radii: for tables only: `ExactBalls()` or `SlopeMajorant()`; by default exact up to 1500 rows.
+        table_radii: for tables only: `ExactBalls()` or `SlopeMajorant()`; by default exact up to 600 rows.
 
     Returns:
         The operator; its `regularity` holds `mu(x) = 1 - eps(x)` and the budget.
