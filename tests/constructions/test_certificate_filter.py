@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.bounds import VerdictKind
-from eqtheory.constructions import BudgetCertificate, _certificate, adaptive_relaxation, certify_budget
+from eqtheory.constructions import BudgetCertificate, ExactBalls, _certificate, adaptive_relaxation, certify_budget
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from eqtheory.targets import SampleTable, _samples
 
@@ -128,7 +128,7 @@ def test_a_large_honest_table_is_proved_and_a_planted_step_refuted() -> None:
     values = torch.tensor([M, -M], dtype=torch.float64).repeat(N // 2 + 1)[:N]
     order = torch.randperm(N, generator=g)
     table = table_of(points[order], values[order])
-    G = adaptive_relaxation(table)
+    G = adaptive_relaxation(table, table_radii=ExactBalls())
     assert G.certify().verdict.kind is PROVED
     eps = G.eps.clone()
     eps[700] *= 1.5
