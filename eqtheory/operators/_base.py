@@ -27,6 +27,8 @@ class ImplicitOperator(ABC):
     """
 
     regularity: Regularity | None = None
+    compacts: bool = True
+    """Whether fewer samples cost less; not where most of the cost is work that is remembered per input."""
 
     @property
     def norm(self) -> Norm:
@@ -84,6 +86,8 @@ class FunctionOperator(ImplicitOperator):
 
     def __call__(self, y: Tensor, x: Any) -> Tensor:
         out = self.function(y, x)
+        if isinstance(y, tuple):  # checked part by part where tuples are packed
+            return out
         if not isinstance(out, Tensor) or out.shape != y.shape:
             came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             raise ShapeError(

@@ -7,8 +7,9 @@ from eqtheory.solvers._certificate import Certificate
 from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
 from eqtheory.solvers._loop import certify, fixed_point
 from eqtheory.solvers._picard import Picard
-from eqtheory.solvers._solution import Solution, Trace
-from eqtheory.solvers._solver import Solver
+from eqtheory.solvers._progress import ProgressBar, Watcher
+from eqtheory.solvers._solution import Memory, Solution, Trace
+from eqtheory.solvers._solver import Pushforward, Solver
 from eqtheory.solvers._status import ConvergenceWarning, OnFailure, Status
 from eqtheory.solvers._stop import Quantity, Stop
 
@@ -18,14 +19,18 @@ __all__ = [
     "Certificate",
     "ConvergenceWarning",
     "KrasnoselskiiMann",
+    "Memory",
     "OnFailure",
     "Picard",
+    "ProgressBar",
+    "Pushforward",
     "Quantity",
     "Solution",
     "Solver",
     "Status",
     "Stop",
     "Trace",
+    "Watcher",
     "certify",
     "fixed_point",
 ]

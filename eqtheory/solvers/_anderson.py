@@ -14,13 +14,8 @@ Nothing in it has a unit: `lambda` is relative, and a change of scale by a power
 of `U^T U` is one, `lambda` drops directions whose singular value among unit columns is below `sqrt(lambda)`. The entries of
 `U^T U` are themselves wrong by a few unit roundoffs, so `lambda` is not taken below `16 u`.
 
-**Safeguard.** Since the last restart, let `best` be the smallest Euclidean residual, at `y_b`, and `mark` the last residual that
-was a permille below the mark before it. If the residual exceeds `growth * best`, or no new mark was set for `2 memory` steps, or
-the proposal is not finite, the memory is dropped and the next state is `G(y_b)`, the Picard step from the best state; there
-`best` and `mark` start anew, so an operator whose residuals grow for a while is still followed, at worst by Picard steps. Where
-`G` contracts in the Euclidean norm, `G(y_b)` has residual at most `mu best <= mu mark`. So within every `2 memory + 2`
-evaluations the mark shrinks by a permille or by `mu`: the residuals tend to zero at a linear rate whatever the extrapolation
-proposes. It can waste evaluations, but never convergence.
+**Safeguard.** See `_safeguard`: a memory that no longer helps is dropped, and the residuals of a contraction tend to zero whatever
+is extrapolated.
 
 References:
     Anderson 1965; Walker and Ni 2011, SIAM J. Numer. Anal. 49, section 2 (the difference form).
@@ -36,14 +31,12 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._measure import rows
+from eqtheory.solvers._measure import dot, rows, working
+from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
 from eqtheory.validate import open_unit
 
 __all__ = ["Anderson", "AndersonState"]
-
-_CLEAR_PROGRESS = 1 - 1e-3
-"""A residual this much below the mark sets a new one: a permille, as in the module's argument."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +53,7 @@ class AndersonState:
         moves: the columns `p`, likewise.
         gram: `U^T U` in float64, shape `(batch, k, k)`.
         valid: which columns may be used, shape `(batch, k)`.
-        best: smallest residual since the last restart, shape `(batch,)`.
-        best_image: `G` at the state of that residual, shape `(batch, n)`.
-        mark: residual at the last clear progress, shape `(batch,)`.
-        stale: steps since then, or since the last restart, shape `(batch,)`.
+        guard: the safeguard's memory.
     """
 
     y: Tensor
@@ -73,23 +63,7 @@ class AndersonState:
     moves: tuple[Tensor, ...]
     gram: Tensor
     valid: Tensor
-    best: Tensor
-    best_image: Tensor
-    mark: Tensor
-    stale: Tensor
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products of corresponding rows, each independent of how many others are taken.
-
-    A product of matrices would be faster and may round differently for every batch size. A single row is given a twin, since
-    torch splits a lone long sum over its threads, which also changes the last bits.
-
-    Returns:
-        Shape `(batch,)`.
-    """
-    product = a * b
-    return product.sum(dim=1) if len(product) > 1 else product.expand(2, -1).sum(dim=1)[:1]
+    guard: Guard
 
 
 @final
@@ -139,7 +113,7 @@ class Anderson(Solver[AndersonState]):
         Returns:
             The state before the first step.
         """
-        flat = rows(y.to(_working(y.dtype)))
+        flat = rows(y.to(working(y.dtype)))
         batch = flat.shape[0]
         return AndersonState(
             y=torch.zeros_like(flat),
@@ -149,10 +123,7 @@ class Anderson(Solver[AndersonState]):
             moves=(),
             gram=torch.zeros(batch, 0, 0, dtype=torch.float64, device=y.device),
             valid=torch.zeros(batch, 0, dtype=torch.bool, device=y.device),
-            best=flat.new_full((batch,), torch.inf),
-            best_image=torch.zeros_like(flat),
-            mark=flat.new_full((batch,), torch.inf),
-            stale=torch.zeros(batch, dtype=torch.int64, device=y.device),
+            guard=Guard.fresh(flat),
         )
 
     def step(self, state: AndersonState, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, AndersonState]:  # noqa: ARG002
@@ -170,12 +141,6 @@ class Anderson(Solver[AndersonState]):
         here, image = rows(y.to(state.y.dtype)), rows(g.to(state.y.dtype))
         f = image - here
         size = torch.linalg.vector_norm(f, dim=1)
-        improved = size < state.best
-        best = torch.where(improved, size, state.best)
-        best_image = torch.where(improved.unsqueeze(1), image, state.best_image)
-        progress = size < _CLEAR_PROGRESS * state.mark
-        stale = torch.where(progress, 0, state.stale + 1)
-
         units, moves, gram, valid = self._remember(state, here, f)
         direction = f / size.clamp_min(torch.finfo(size.dtype).tiny).unsqueeze(1)
         c = self._combine(units, gram, valid, direction)
@@ -183,9 +148,10 @@ class Anderson(Solver[AndersonState]):
         for j, move in enumerate(moves):
             proposal = torch.addcmul(proposal, (c[:, j] * size).unsqueeze(1), move, value=-1)
 
-        finite = torch.isfinite(torch.linalg.vector_norm(proposal, ord=torch.inf, dim=1))
-        restart = (size > self.growth * best) | (stale > 2 * self._depth(here)) | ~finite
-        proposal = torch.where(restart.unsqueeze(1), best_image, proposal)
+        patience = 2 * self._depth(here)
+        restart, proposal, guard = state.guard.see(size, image).decide(
+            size, proposal, growth=self.growth, patience=patience
+        )
         following = AndersonState(
             y=here,
             f=f,
@@ -194,10 +160,7 @@ class Anderson(Solver[AndersonState]):
             moves=moves,
             gram=gram,
             valid=valid & ~restart.unsqueeze(1),
-            best=torch.where(restart, torch.inf, best),
-            best_image=best_image,
-            mark=torch.where(restart, torch.inf, torch.where(progress, size, state.mark)),
-            stale=torch.where(restart, 0, stale),
+            guard=guard,
         )
         return proposal.reshape(y.shape).to(y.dtype), following
 
@@ -218,7 +181,7 @@ class Anderson(Solver[AndersonState]):
         m = self._depth(here)
         units, moves = (*state.units, unit)[-m:], (*state.moves, move)[-m:]
         valid = torch.cat([state.valid, usable.unsqueeze(1)], dim=1)[:, -m:]
-        products = torch.stack([_dot(u, unit) for u in units], dim=1).double()
+        products = torch.stack([dot(u, unit) for u in units], dim=1).double()
         gram = products.new_empty(len(f), len(units), len(units))
         kept = len(units) - 1
         gram[:, :kept, :kept] = state.gram[:, state.gram.shape[1] - kept :, state.gram.shape[1] - kept :]
@@ -231,11 +194,7 @@ class Anderson(Solver[AndersonState]):
         ridge = max(self.regularization, 16 * unit_roundoff(direction.dtype))
         both = valid.unsqueeze(2) & valid.unsqueeze(1)
         identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        target = torch.stack([_dot(u, direction) for u in units], dim=1).double()
+        target = torch.stack([dot(u, direction) for u in units], dim=1).double()
         # A column that does not count meets only the ridge: its coefficient is exactly zero.
         solution, _ = torch.linalg.solve_ex(torch.where(both, gram, 0.0) + ridge * identity, target * valid)
         return solution.to(direction.dtype)
-
-
-def _working(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype in {torch.float32, torch.float64} else torch.float32

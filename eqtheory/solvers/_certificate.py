@@ -14,6 +14,7 @@ bound of it:
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, final
 
 import torch
@@ -65,8 +66,22 @@ class Certificate:
         self.regularity = regularity
         self.gauge = gauge
         self.mu = _contraction_factor(regularity.mu, x, y)
-        self._x = x
+        self.x = x
         self._dtype = y.dtype
+
+    def take(self, keep: Tensor, x: Any) -> Certificate:
+        """Restrict the bound to some samples.
+
+        Args:
+            keep: their indices, shape `(k,)`.
+            x: their inputs.
+
+        Returns:
+            The certificate of those samples.
+        """
+        made = copy(self)
+        made.mu, made.x = self.mu.index_select(0, keep), x
+        return made
 
     @property
     def guaranteed(self) -> bool:
@@ -88,7 +103,7 @@ class Certificate:
         # The declaration counts unit roundoffs of the norm's dtype. It is read in float64, where its own arithmetic is
         # accurate, and then counted in those of the state; what `constant` and `relative` round is covered by the 16.
         upper = state_norm.double() * self.gauge.inflation + self.gauge.underflow
-        counted = rounding.error(upper, self._x) / unit_roundoff(torch.float64)
+        counted = rounding.error(upper, self.x) / unit_roundoff(torch.float64)
         # Below the normal range an operation errs absolutely, by at most half the smallest subnormal number of the state's type.
         limits = torch.finfo(self._dtype)
         subnormal = 64 * self.gauge.entries**0.5 * limits.tiny * limits.eps

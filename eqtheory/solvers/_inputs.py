@@ -39,13 +39,12 @@ def tensors(x: Any, name: str = "x") -> Iterator[tuple[str, Tensor]]:
             yield from tensors(getattr(x, field.name), f"{name}.{field.name}")
 
 
-def starting_states(operator: ImplicitOperator, x: Any, y0: Tensor | None) -> Tensor:
+def starting_states(x: Any, y0: Any) -> Tensor:
     """Check the inputs and return the states to start from.
 
     Args:
-        operator: supplies the start where none is given.
         x: the inputs.
-        y0: states, or `None`.
+        y0: states.
 
     Returns:
         States of shape `(batch, ...)`, detached, with storage of their own.
@@ -53,21 +52,21 @@ def starting_states(operator: ImplicitOperator, x: Any, y0: Tensor | None) -> Te
     Raises:
         NonFiniteError: a NaN or an infinity in `x` or `y0`.
         ShapeError: an input tensor whose batch is not that of the states, or states without a batch.
-        InputError: states that are no floating-point tensor, or no start at all.
+        InputError: states that are no floating-point tensor.
     """
     for name, part in tensors(x):
         inexact = part.dtype.is_floating_point or part.dtype.is_complex
         if inexact and part.layout is torch.strided and not bool(torch.isfinite(part).all()):
             where = tuple((~torch.isfinite(part)).nonzero()[0].tolist())
             raise NonFiniteError(name, f"a NaN or an infinity at index {where}", "finite numbers", "repair that input")
-    y = batch_of("y0", operator.initial_state(x) if y0 is None else y0)
+    y = batch_of("y0", y0)
     if isinstance(x, Tensor) and (x.ndim == 0 or x.shape[0] != y.shape[0]):
         came = f"shape {tuple(x.shape)} for states of shape {tuple(y.shape)}"
         raise ShapeError("x", came, f"{y.shape[0]} samples along the first axis", "expand x to the batch of y0")
     return y.detach().clone(memory_format=torch.contiguous_format)
 
 
-def refuse_gradients(G: Any, operator: ImplicitOperator, x: Any, y0: Tensor | None) -> None:
+def refuse_gradients(G: Any, operator: ImplicitOperator, x: Any, y0: Any) -> None:
     """Refuse a call whose result would silently lack a gradient.
 
     Args:

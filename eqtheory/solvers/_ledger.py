@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from eqtheory.solvers._certificate import Certificate
 from eqtheory.solvers._measure import Gauge, rows
 from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
+
+if TYPE_CHECKING:
+    from eqtheory.solvers._solution import Solution
 
 __all__ = ["Anchor", "Ledger", "Reading"]
 
@@ -55,7 +58,9 @@ class Ledger:
         self.status = torch.full((batch,), Status.MAX_STEPS.value, dtype=torch.int8, device=device)
         self.steps = torch.zeros(batch, dtype=torch.int64, device=device)
         self.residual = torch.full((batch,), torch.inf, dtype=gauge.dtype, device=device)
+        self.products = torch.zeros(batch, dtype=torch.int64, device=device)
         self.untouched = True
+        self._remaining: int | None = batch
         self._limit: Tensor | None = None
         self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
         self._unit = unit_roundoff(y.dtype)
@@ -154,13 +159,40 @@ class Ledger:
         """
         return torch.where(self.active, reading.residual, self.residual)
 
-    def idle(self) -> bool:
-        """Whether every sample has left.
+    def remaining(self) -> int:
+        """Count the samples that are still iterated.
 
         Returns:
-            The answer, after waiting for the device where samples may have left.
+            Their number, after waiting for the device where samples may have left.
         """
-        return not (self.untouched or bool(self.active.any()))
+        if self._remaining is None:
+            self._remaining = int(self.active.sum())
+        return self._remaining
+
+    def exclude(self, first: Solution, again: Tensor) -> None:
+        """Let samples stand where an earlier solve left them.
+
+        Args:
+            first: the earlier solve.
+            again: the samples that are solved again, shape `(batch,)`.
+        """
+        self.active = again.clone()
+        self.status = torch.where(again, self.status, first.status)
+        self.residual = torch.where(again, self.residual, first.residual.to(self.residual.dtype))
+        self.untouched, self._remaining = False, None
+
+    def take(self, keep: Tensor, x: Any) -> None:
+        """Keep the account of some samples only.
+
+        Args:
+            keep: indices of samples that are all still iterated.
+            x: their inputs.
+        """
+        for name in ("active", "status", "steps", "residual", "products", "_limit"):
+            setattr(self, name, getattr(self, name).index_select(0, keep))
+        if self.certificate is not None:
+            self.certificate = self.certificate.take(keep, x)
+        self.untouched, self._remaining = True, len(keep)
 
     def _dismiss(self, t: int, leaving: Tensor, code: Tensor, residual: Tensor) -> None:
         known = torch.where(torch.isfinite(residual), residual, torch.inf)
@@ -168,7 +200,7 @@ class Ledger:
         self.residual = torch.where(leaving, known, self.residual)
         self.steps = torch.where(leaving, t, self.steps)
         self.active = self.active & ~leaving
-        self.untouched = False
+        self.untouched, self._remaining = False, None
 
 
 @final
@@ -188,6 +220,15 @@ class Anchor:
     def __init__(self) -> None:
         self._state: Tensor | None = None
         self._previous: Tensor | None = None
+
+    def take(self, keep: Tensor) -> None:
+        """Remember some samples only.
+
+        Args:
+            keep: their indices.
+        """
+        self._state = None if self._state is None else self._state.index_select(0, keep)
+        self._previous = None if self._previous is None else self._previous.index_select(0, keep)
 
     def look(self, t: int, y: Tensor) -> tuple[Tensor, Tensor] | None:
         """Compare a state with the anchor, and move the anchor when it is time.

@@ -12,7 +12,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and
 from eqtheory.norms import Norm
 from eqtheory.roundoff import gamma, unit_roundoff
 
-__all__ = ["Gauge", "rows", "spread"]
+__all__ = ["Gauge", "dot", "rows", "spread", "working"]
 
 
 def rows(v: Tensor) -> Tensor:
@@ -38,6 +38,37 @@ def spread(mask: Tensor, like: Tensor) -> Tensor:
         Shape `(batch, 1, ...)`.
     """
     return mask.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of corresponding rows, each independent of how many others are taken.
+
+    A product of matrices would be faster and rounds differently for different batch sizes. A single row is given a twin, since
+    torch splits a lone long sum over its threads, which also changes the last bits.
+
+    Args:
+        a: shape `(batch, n)`.
+        b: the same shape.
+
+    Returns:
+        Shape `(batch,)`.
+    """
+    product = a * b
+    if len(product) > 1 or torch.get_num_threads() == 1:
+        return product.sum(dim=1)
+    return product.expand(2, -1).sum(dim=1)[:1]
+
+
+def working(dtype: torch.dtype) -> torch.dtype:
+    """The type in which a solver computes: half precision is extrapolated in float32.
+
+    Args:
+        dtype: of the states.
+
+    Returns:
+        float32 or float64.
+    """
+    return dtype if dtype in {torch.float32, torch.float64} else torch.float32
 
 
 def _roundings(n: int) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from eqtheory.bounds import Bound
+from eqtheory.solvers._solver import Solver
 from eqtheory.solvers._status import Status
 
-__all__ = ["Recorder", "Solution", "Trace"]
+__all__ = ["Memory", "Recorder", "Solution", "Trace"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +21,12 @@ class Trace:
 
     Args:
         residuals: norms of `G(y_t, x) - y_t`, shape `(steps + 1, batch)`.
-        iterates: the states `y_t`, shape `(steps + 1, batch, ...)`, or `None` where they were not asked for.
+        iterates: the states `y_t`, shape `(steps + 1, batch, ...)`, or a tuple of such tensors where states are tuples; `None`
+            where they were not asked for.
     """
 
     residuals: Tensor
-    iterates: Tensor | None = None
+    iterates: Any = None
 
 
 @final
@@ -69,23 +71,41 @@ class Recorder:
 
 
 @dataclass(frozen=True, eq=False)
+class Memory:
+    """What a solver remembered of the samples that ran out of steps, so that a later solve can go on where it stopped.
+
+    Args:
+        solver: whose memory it is.
+        index: the samples, shape `(k,)`; `None` for all.
+        state: the solver's state for them.
+    """
+
+    solver: Solver[Any]
+    index: Tensor | None
+    state: Any
+
+
+@dataclass(frozen=True, eq=False)
 class Solution:
     """The states a solve arrived at, and what is known of each. Everything is per sample.
 
     Args:
-        value: the states, shape `(batch, ...)`; always finite. A state at which `G` was evaluated, and the operator's value
-            there is what the other fields speak of.
+        value: the states, shape `(batch, ...)`, or a tuple of such tensors where the operator's states are tuples; always
+            finite. A state at which `G` was evaluated, and the operator's value there is what the other fields speak of.
         status: codes of `Status`, int8, shape `(batch,)`.
         steps: steps from `y0` to `value`; for a sample that failed, the step at which it did.
         residual: norm of `G(value, x) - value`, infinite where that is not finite.
         error_bound: T1's bound on the distance from `value` to the fixed point, a float64 tensor of shape `(batch,)` inside
             a `Bound`, or `None` where the operator declares no `mu`.
-        evaluations: evaluations of `G` the sample took part in before it left.
-        calls: batched calls of `G`; on an accelerator up to `check_every - 1` more than the largest of `evaluations`.
+        evaluations: evaluations of `G` the sample took part in before it left; a product with the Jacobian counts as one.
+        calls: batched calls of `G` and products. More than the largest of `evaluations` by one where a cut of the batch was
+            tried, and on an accelerator by up to `check_every - 1`.
         trace: residuals, and iterates if asked for; `None` otherwise.
+        attempt: which solver the answer comes from, int8, shape `(batch,)`: 0 for `solver`, `k` for the `k`-th fallback.
+        memory: what the solver remembered of samples that ran out of steps; used when a solve is resumed.
     """
 
-    value: Tensor
+    value: Any
     status: Tensor
     steps: Tensor
     residual: Tensor
@@ -93,6 +113,8 @@ class Solution:
     evaluations: Tensor
     calls: int
     trace: Trace | None = None
+    attempt: Tensor | None = None
+    memory: Memory | None = None
 
     @property
     def converged(self) -> Tensor:

@@ -7,22 +7,39 @@ operator, so it cannot evaluate more often than is counted, and it never decides
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar
 
 from torch import Tensor
 
-__all__ = ["Solver"]
+__all__ = ["Pushforward", "Solver"]
 
 S = TypeVar("S")
+
+Pushforward = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`(y, v, needed) -> (dG/dy) v`: products of the Jacobian at `y` with directions `v`, both of shape `(batch, ...)`, one
+evaluation each for the samples `needed`, shape `(batch,)`."""
 
 
 class Solver(ABC, Generic[S]):
     """Chooses the next state from the current one and the operator's value there.
 
     Laws: frozen and without memory of its own (everything it remembers is in the state object, which `step` replaces and
-    never changes); a sample's next state depends on that sample alone; a fixed point is left where it is; the state's tensors
-    carry the batch as their first axis.
+    never changes); a sample's next state depends on that sample alone; a fixed point is left where it is; the state is a nest
+    of tensors that carry the batch as their first axis, so that rows of it can be taken when samples leave, and zeros (with
+    `init`'s values where these have the same shape) are the memory of a sample that has none.
     """
+
+    def attached(self, pushforward: Pushforward) -> Self:  # noqa: ARG002  (for the solvers that use it)
+        """Return this solver with access to products of the Jacobian, which most do not need.
+
+        Args:
+            pushforward: the products; every call is counted by the loop.
+
+        Returns:
+            The solver itself unless it needs them.
+        """
+        return self
 
     @abstractmethod
     def init(self, y: Tensor) -> S:

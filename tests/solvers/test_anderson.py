@@ -18,9 +18,10 @@ from eqtheory.solvers import (
     Quantity,
     Solution,
     Stop,
-    _anderson,
+    _safeguard,
     fixed_point,
 )
+from eqtheory.solvers._measure import dot
 from tests.problems import problem
 
 RETURN = OnFailure.RETURN
@@ -106,7 +107,7 @@ def test_safeguard_makes_every_contraction_converge(monkeypatch: pytest.MonkeyPa
     safe = kinked(2, 10.0)
     assert bool(safe.converged.all())
     assert int(safe.evaluations.max()) < 50
-    monkeypatch.setattr(_anderson, "_CLEAR_PROGRESS", 1e300)  # every residual counts as progress: no restart, ever
+    monkeypatch.setattr(_safeguard, "_CLEAR_PROGRESS", 1e300)  # every residual counts as progress: no restart, ever
     bare = kinked(2, 1e300)
     assert not bool(bare.converged.all())
 
@@ -135,7 +136,7 @@ def test_a_residual_ten_times_the_best_starts_again_from_the_best(residual: floa
     proposal, state = drive(Anderson(memory=3), ([0.0, 0.0], [1.0, 0.0]), *second)
     assert torch.equal(proposal, torch.tensor([[2.0, 0.5]], dtype=torch.float64)) is restarts
     assert bool(state.valid.any()) is not restarts
-    assert bool(torch.isinf(state.best)) is restarts  # what comes next is compared with itself
+    assert bool(torch.isinf(state.guard.best)) is restarts  # what comes next is compared with itself
     if restarts:  # and the step after it is not extrapolated from the state before
         g = proposal + 0.25
         following, _ = Anderson(memory=3).step(state, proposal, g, torch.ones(1, dtype=torch.bool))
@@ -176,8 +177,8 @@ def test_a_lone_inner_product_is_not_split_over_threads() -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        alone = torch.cat([_anderson._dot(a[i : i + 1], b[i : i + 1]) for i in range(3)])
-        together = _anderson._dot(a, b)
+        alone = torch.cat([dot(a[i : i + 1], b[i : i + 1]) for i in range(3)])
+        together = dot(a, b)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(alone, together)

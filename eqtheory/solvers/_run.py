@@ -1,0 +1,181 @@
+"""One pass of one solver over a batch: evaluate once, judge every sample, step.
+
+One evaluation of `G` a step. The state that is returned is one at which `G` was evaluated, so its residual and its error bound
+cost nothing more. A sample that leaves keeps its state: `torch.where` holds it while its batch mates go on, until the batch is
+cut down to those that remain.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from eqtheory.errors import InputError
+from eqtheory.operators import ImplicitOperator
+from eqtheory.solvers._company import Company
+from eqtheory.solvers._ledger import Anchor, Ledger, Reading
+from eqtheory.solvers._measure import Gauge, rows, spread
+from eqtheory.solvers._progress import Watcher
+from eqtheory.solvers._solution import Memory, Recorder, Solution
+from eqtheory.solvers._solver import Solver
+from eqtheory.solvers._status import Status
+from eqtheory.solvers._tree import merge, take
+
+__all__ = ["Run"]
+
+
+@final
+class Run:
+    """The iteration of one solver.
+
+    Args:
+        operator: the operator.
+        x: all inputs.
+        y: starting states, shape `(batch, ...)`.
+        g: `G(y, x)`.
+        solver: chooses the steps.
+        ledger: the account of the samples; its `active` says who is iterated.
+        gauge: measures states.
+        recorder: collects the trace.
+        every: steps between two looks of the host.
+        watcher: told how far the solve is.
+        memory: of an earlier solve by the same solver.
+    """
+
+    def __init__(
+        self,
+        operator: ImplicitOperator,
+        x: Any,
+        y: Tensor,
+        g: Tensor,
+        solver: Solver[Any],
+        ledger: Ledger,
+        gauge: Gauge,
+        recorder: Recorder,
+        *,
+        every: int,
+        watcher: Watcher | None,
+        memory: Memory | None,
+    ) -> None:
+        self._operator, self._y, self._g = operator, y, g
+        self._original, self._batch = solver, y.shape[0]
+        self._solver = solver.attached(self._pushforward)
+        self._ledger, self._gauge, self._recorder = ledger, gauge, recorder
+        self._every, self._watcher = every, watcher
+        self._company = Company(operator, gauge, x, self._batch, fixed=recorder.wanted)
+        self._certificate = ledger.certificate
+        self._anchor = Anchor()
+        self._calls = 1
+        self._state = self._remembered(memory)
+        self._filed: dict[str, Tensor] | None = None
+
+    def solve(self) -> Solution:
+        """Iterate until every sample has left or the steps are used up.
+
+        Returns:
+            The solution.
+        """
+        ledger, company, last, t = self._ledger, self._company, self._ledger.stop.max_steps, 0
+        while True:
+            reading = ledger.read(self._y, self._g)
+            ledger.judge(t, reading)
+            if (seen := self._anchor.look(t, self._y)) is not None:
+                ledger.judge_return(t, reading, self._y, *seen)
+            if self._recorder.wanted:
+                self._recorder.add(ledger.current(reading), self._y)
+            if t == last:
+                break
+            if t % self._every == 0:
+                if not ledger.untouched:
+                    remaining = ledger.remaining()
+                    if not remaining:
+                        break
+                    if company.crowded(remaining):
+                        reading = self._cut(reading)
+                if self._watcher is not None:
+                    self._watcher.look(t, self._batch, ledger.remaining)
+            proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+            self._y = self._advance(proposal)
+            self._g = self._operator(self._y, company.x).contiguous()
+            self._calls += 1
+            t += 1
+        out_of_steps = ledger.active
+        ledger.close(t, reading)
+        return self._solution(out_of_steps)
+
+    def _advance(self, proposal: Tensor) -> Tensor:
+        """Move the samples that are still iterated; the operator's value stands in for a proposal that is not finite."""
+        y, g, ledger = self._y, self._g, self._ledger
+        if proposal is not g:
+            finite = torch.isfinite(torch.linalg.vector_norm(rows(proposal), ord=torch.inf, dim=1))
+            proposal = torch.where(spread(finite, g), proposal, g)
+        return proposal if ledger.untouched else torch.where(spread(ledger.active, y), proposal, y)
+
+    def _pushforward(self, y: Tensor, v: Tensor, needed: Tensor) -> Tensor:
+        """`(dG/dy) v` at `y`, counted for the samples that need it."""
+        x = self._company.x
+        self._calls += 1
+        self._ledger.products += needed
+        try:
+            product = torch.func.jvp(lambda at: self._operator(at, x), (y,), (v,))[1]
+        except (RuntimeError, NotImplementedError) as error:
+            came = f"an operator without forward derivatives ({str(error).splitlines()[0][:120]})"
+            remedy = "build it from differentiable operations, or use Anderson() or Broyden(), which need no derivative"
+            raise InputError("G", came, "one that torch.func.jvp can differentiate", remedy) from error
+        return product
+
+    def _remembered(self, memory: Memory | None) -> Any:
+        fresh = self._solver.init(self._y)
+        if memory is None or memory.solver != self._original:
+            return fresh
+        return memory.state if memory.index is None else merge(fresh, memory.state, memory.index, self._batch)
+
+    def _cut(self, reading: Reading) -> Reading:
+        """Go on with the samples that are still iterated, if the operator treats its samples alone."""
+        company, ledger, size, index = self._company, self._ledger, self._company.size, self._company.index
+        probes = company.probes
+        keep = company.cut(ledger.active, self._y, self._g)
+        self._calls += company.probes - probes
+        if keep is None:
+            return reading
+        self._file(index)
+        ledger.take(keep, company.x)
+        self._anchor.take(keep)
+        self._state = take(self._state, keep, size)
+        self._y, self._g = self._y.index_select(0, keep), self._g.index_select(0, keep)
+        return take(reading, keep, size)
+
+    def _file(self, index: Tensor | None) -> None:
+        """Write down where everyone stands who was in the batch so far."""
+        now = {name: getattr(self._ledger, name) for name in ("status", "steps", "residual", "products")}
+        now["value"] = self._y
+        if index is None or self._filed is None:
+            self._filed = now
+        else:
+            self._filed = {name: torch.index_copy(self._filed[name], 0, index, part) for name, part in now.items()}
+
+    def _solution(self, out_of_steps: Tensor) -> Solution:
+        index = self._company.index
+        self._file(index)
+        filed = self._filed or {}
+        value, residual, certificate = filed["value"], filed["residual"], self._certificate
+        memory = None
+        if bool((filed["status"] == Status.MAX_STEPS.value).any()):
+            rows_left = out_of_steps.nonzero().squeeze(1)
+            whole = len(rows_left) == self._batch
+            places = rows_left if index is None else index.index_select(0, rows_left)
+            state = self._state if whole else take(self._state, rows_left, len(out_of_steps))
+            memory = Memory(self._original, None if whole else places, state)
+        return Solution(
+            value=value,
+            status=filed["status"],
+            steps=filed["steps"],
+            residual=residual,
+            error_bound=None if certificate is None else certificate.bound(residual, self._gauge(value)),
+            evaluations=filed["steps"] + 1 + filed["products"],
+            calls=self._calls,
+            trace=self._recorder.trace(),
+            memory=memory,
+        )

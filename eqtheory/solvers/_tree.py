@@ -1,0 +1,92 @@
+"""Rows of nests: what a solve does to every tensor that carries the batch when samples leave or come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["map_tensors", "merge", "take"]
+
+T = TypeVar("T")
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], nest: T) -> T:
+    """Apply a function to every tensor of a nest.
+
+    Args:
+        function: maps a tensor to a tensor.
+        nest: a tensor, or a tuple, list, mapping or dataclass of nests; anything else is returned as it is.
+
+    Returns:
+        A nest of the same structure.
+    """
+
+    def walk(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return function(part)
+        if isinstance(part, tuple):
+            made = [walk(entry) for entry in part]
+            return type(part)(*made) if hasattr(part, "_fields") else tuple(made)
+        if isinstance(part, list):
+            return [walk(entry) for entry in part]
+        if isinstance(part, Mapping):
+            return type(part)((key, walk(entry)) for key, entry in part.items())  # type: ignore[call-arg]
+        if is_dataclass(part) and not isinstance(part, type):
+            return _rebuilt(part, {f.name: walk(getattr(part, f.name)) for f in fields(part)})
+        return part
+
+    return walk(nest)
+
+
+def _rebuilt(part: Any, values: dict[str, Any]) -> Any:
+    """A dataclass with other values; its own checks ran when it was made, and rows of it need no second look."""
+    made = object.__new__(type(part))
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def take(nest: T, keep: Tensor, batch: int) -> T:
+    """Select samples.
+
+    Args:
+        nest: tensors whose first axis is the batch; tensors of another length are shared by all samples and stay whole.
+        keep: indices of the samples, shape `(k,)`.
+        batch: number of samples in `nest`.
+
+    Returns:
+        A nest of the same structure.
+    """
+    return map_tensors(lambda t: t.index_select(0, keep) if t.ndim and t.shape[0] == batch else t, nest)
+
+
+def merge(fresh: Any, part: Any, index: Tensor, batch: int) -> Any:
+    """Put the rows of a part into a whole.
+
+    Args:
+        fresh: a nest for the whole batch; supplies the rows that `part` lacks.
+        part: a nest of the same kind for the samples `index`; its tuples may be longer than those of `fresh`.
+        index: where the rows of `part` belong, shape `(k,)`.
+        batch: number of samples of the whole.
+
+    Returns:
+        A nest of the structure of `part`. Where `fresh` has no tensor of the same trailing shape, rows are zero.
+    """
+    if isinstance(part, Tensor):
+        if part.ndim == 0 or part.shape[0] != index.shape[0]:
+            return part
+        alike = isinstance(fresh, Tensor) and fresh.shape[1:] == part.shape[1:] and fresh.dtype == part.dtype
+        whole = fresh if alike else part.new_zeros((batch, *part.shape[1:]))
+        return torch.index_copy(whole, 0, index, part)
+    if isinstance(part, tuple):
+        known = fresh if isinstance(fresh, tuple) else ()
+        padded = [*known, *[None] * (len(part) - len(known))]
+        return tuple(merge(f, p, index, batch) for f, p in zip(padded, part, strict=False))
+    if is_dataclass(part) and not isinstance(part, type):
+        named = {f.name: merge(getattr(fresh, f.name, None), getattr(part, f.name), index, batch) for f in fields(part)}
+        return _rebuilt(part, named)
+    return part
