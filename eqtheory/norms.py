@@ -104,6 +104,28 @@ class Norm(Metric):
             return abs(v[0])
         raise InputError("norm", self.name, "a norm that is rational on rational vectors", "use Sup() or Sum()")
 
+    def plain(self, v: Tensor) -> Tensor:
+        """The norm without care for entries whose squares leave the range of the type.
+
+        Args:
+            v: shape `(batch, ...)`.
+
+        Returns:
+            Shape `(batch,)`: to the last bit what the norm returns, wherever that lies between `safe(v.dtype)` and infinity.
+        """
+        return self(v)
+
+    def safe(self, dtype: torch.dtype) -> float:  # noqa: ARG002  (depends on it where squares are taken)
+        """From where on `plain` can be trusted.
+
+        Args:
+            dtype: of the entries.
+
+        Returns:
+            A number; 0 where `plain` is the norm itself.
+        """
+        return 0.0
+
     def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
         """All distances between two sets of vectors.
 
@@ -188,14 +210,40 @@ class Euclidean(_EntrywiseNorm):
             return rows.abs().squeeze(1)
         plain = torch.linalg.vector_norm(rows, dim=1)
         # Squares of entries below the root of the smallest normal number lose digits, those above the root of the largest
-        # overflow; such samples are scaled first. On a CPU the question costs nothing, elsewhere it would drain the queue.
-        limits = torch.finfo(v.dtype)
-        extreme = (plain < limits.tiny**0.5 / limits.eps) | plain.isinf()
-        if v.device.type == "cpu" and not bool(extreme.any()):
-            return plain
+        # overflow; such samples are scaled first. On a CPU the question costs little, elsewhere it would drain the queue.
+        smallest = self.safe(v.dtype)
+        if v.device.type == "cpu":
+            low, high = torch.aminmax(plain)
+            if low.item() >= smallest and high.item() < torch.inf:  # false for NaN as well
+                return plain
+        extreme = (plain < smallest) | plain.isinf()
         peak = rows.abs().amax(dim=1)
         scale = torch.where(extreme & (peak > 0) & peak.isfinite(), peak, 1.0)
         return torch.linalg.vector_norm(rows / scale.unsqueeze(1), dim=1) * scale
+
+    def plain(self, v: Tensor) -> Tensor:
+        """The root of the sum of squares as they are.
+
+        Args:
+            v: shape `(batch, ...)`.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        rows = _rows(v)
+        return rows.abs().squeeze(1) if rows.shape[1] == 1 else torch.linalg.vector_norm(rows, dim=1)
+
+    def safe(self, dtype: torch.dtype) -> float:
+        """The root of the smallest normal number, with all its digits.
+
+        Args:
+            dtype: of the entries.
+
+        Returns:
+            A number.
+        """
+        limits = torch.finfo(dtype)
+        return limits.tiny**0.5 / limits.eps
 
 
 @final

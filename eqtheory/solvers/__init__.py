@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from eqtheory.solvers._anderson import Anderson, AndersonState
+from eqtheory.solvers._anderson_tgs import AndersonTGS, AndersonTGSState
+from eqtheory.solvers._barzilai_borwein import BarzilaiBorwein, BarzilaiBorweinState
 from eqtheory.solvers._certificate import Certificate
 from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
 from eqtheory.solvers._loop import certify, fixed_point
+from eqtheory.solvers._newton_krylov import NewtonKrylov, NewtonKrylovState
 from eqtheory.solvers._picard import Picard
 from eqtheory.solvers._progress import ProgressBar, Watcher
 from eqtheory.solvers._solution import Memory, Solution, Trace
@@ -16,10 +19,16 @@ from eqtheory.solvers._stop import Quantity, Stop
 __all__ = [
     "Anderson",
     "AndersonState",
+    "AndersonTGS",
+    "AndersonTGSState",
+    "BarzilaiBorwein",
+    "BarzilaiBorweinState",
     "Certificate",
     "ConvergenceWarning",
     "KrasnoselskiiMann",
     "Memory",
+    "NewtonKrylov",
+    "NewtonKrylovState",
     "OnFailure",
     "Picard",
     "ProgressBar",

@@ -6,9 +6,9 @@ With `f_k = G(y_k) - y_k` and the last `m` differences `dF = [f_k - f_{k-1}, ...
     y_{k+1} = y_k + beta f_k - (dY + beta dF) gamma
 
 **Equivariance.** Differences do not see a shift of the origin. The columns are stored as `u = df / |df|`, `p = (dy + beta df) /
-|df|`, and the residual enters as `f / |f|`, so that with `c = |df| gamma / |f|` the problem is
+|df|`, so that with `c = |df| gamma` the problem is
 
-    (U^T U + lambda I) c = U^T f / |f|,            y_{k+1} = y_k + beta f_k - |f| P c.
+    (U^T U + lambda I) c = U^T f,            y_{k+1} = y_k + beta f_k - P c.
 
 Nothing in it has a unit: `lambda` is relative, and a change of scale by a power of two changes no bit of `c`. As the diagonal
 of `U^T U` is one, `lambda` drops directions whose singular value among unit columns is below `sqrt(lambda)`. The entries of
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._measure import dot, rows, working
+from eqtheory.solvers._measure import dot, host_sees, largest_entry, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
 from eqtheory.validate import open_unit
@@ -41,28 +41,21 @@ __all__ = ["Anderson", "AndersonState"]
 
 @dataclass(frozen=True)
 class AndersonState:
-    """What Anderson's iteration remembers of the last `k` differences; the batch is the first axis of every tensor.
-
-    The columns are a tuple, oldest first: successive states share them, so a step copies none.
+    """What Anderson's iteration remembers of the last `m` differences; the batch is the first axis of every tensor.
 
     Args:
-        y: previous states, shape `(batch, n)`.
-        f: their residuals.
-        fresh: samples whose previous state may not be differenced with the next, shape `(batch,)`.
-        units: the columns `u`, each of shape `(batch, n)`.
-        moves: the columns `p`, likewise.
-        gram: `U^T U` in float64, shape `(batch, k, k)`.
-        valid: which columns may be used, shape `(batch, k)`.
+        pair: residual and image `(f, y + beta f)` at the previous state, shape `(batch, 2, n)`; NaN where it may not be
+            differenced with the next.
+        columns: `(u, p)`, shape `(batch, m, 2, n)`; zero where there is none. Written in place.
+        gram: `U^T U` in float64, shape `(batch, m, m)`; zero where there is no column. Written in place.
+        place: where the next column goes.
         guard: the safeguard's memory.
     """
 
-    y: Tensor
-    f: Tensor
-    fresh: Tensor
-    units: tuple[Tensor, ...]
-    moves: tuple[Tensor, ...]
+    pair: Tensor
+    columns: Tensor
     gram: Tensor
-    valid: Tensor
+    place: int
     guard: Guard
 
 
@@ -114,15 +107,13 @@ class Anderson(Solver[AndersonState]):
             The state before the first step.
         """
         flat = rows(y.to(working(y.dtype)))
-        batch = flat.shape[0]
+        batch, n = flat.shape
+        kept = min(self.memory, n)  # more differences than dimensions would only repeat what the others say
         return AndersonState(
-            y=torch.zeros_like(flat),
-            f=torch.zeros_like(flat),
-            fresh=torch.ones(batch, dtype=torch.bool, device=y.device),
-            units=(),
-            moves=(),
-            gram=torch.zeros(batch, 0, 0, dtype=torch.float64, device=y.device),
-            valid=torch.zeros(batch, 0, dtype=torch.bool, device=y.device),
+            pair=flat.new_full((batch, 2, n), torch.nan),
+            columns=flat.new_zeros((batch, kept, 2, n)),
+            gram=torch.zeros(batch, kept, kept, dtype=torch.float64, device=y.device),
+            place=0,
             guard=Guard.fresh(flat),
         )
 
@@ -138,63 +129,50 @@ class Anderson(Solver[AndersonState]):
         Returns:
             The next states and the next memory.
         """
-        here, image = rows(y.to(state.y.dtype)), rows(g.to(state.y.dtype))
+        here, image = rows(y.to(state.pair.dtype)), rows(g.to(state.pair.dtype))
         f = image - here
+        h = image if self.mixing == 1 else here + self.mixing * f
+        pair = torch.stack((f, h), dim=1)
+        columns, gram, place = state.columns, state.gram, state.place
+        columns[:, place] = _unit(pair - state.pair)
+        products = dot(columns[:, :, 0], columns[:, place : place + 1, 0])
+        gram[:, place] = products
+        gram[:, :, place] = products
+        weights = self._combine(gram, dot(columns[:, :, 0], f.unsqueeze(1)))
+        proposal = h
+        for weight, move in zip(weights.unsqueeze(2).unbind(1), columns[:, :, 1].unbind(1), strict=True):
+            # One column after the other: a sum over an inner axis is ordered differently for different batch sizes.
+            proposal = torch.addcmul(proposal, weight, move, value=-1)
         size = torch.linalg.vector_norm(f, dim=1)
-        units, moves, gram, valid = self._remember(state, here, f)
-        direction = f / size.clamp_min(torch.finfo(size.dtype).tiny).unsqueeze(1)
-        c = self._combine(units, gram, valid, direction)
-        proposal = here + self.mixing * f
-        for j, move in enumerate(moves):
-            proposal = torch.addcmul(proposal, (c[:, j] * size).unsqueeze(1), move, value=-1)
-
-        patience = 2 * self._depth(here)
-        restart, proposal, guard = state.guard.see(size, image).decide(
-            size, proposal, growth=self.growth, patience=patience
-        )
-        following = AndersonState(
-            y=here,
-            f=f,
-            fresh=restart,
-            units=units,
-            moves=moves,
-            gram=gram,
-            valid=valid & ~restart.unsqueeze(1),
-            guard=guard,
-        )
+        place = (place + 1) % columns.shape[1]
+        if host_sees(f):
+            checks = [(size / state.guard.target).amax(), largest_entry(proposal)]
+            progress, largest = torch.stack(checks).tolist()
+            if progress < 1 and largest < torch.inf:  # false for NaN
+                following = AndersonState(pair, columns, gram, place, state.guard.passed(size, image))
+                return proposal.reshape(y.shape).to(y.dtype), following
+        guard = state.guard.see(size, image)
+        again, proposal, guard = guard.decide(proposal, growth=self.growth, patience=2 * columns.shape[1])
+        if not host_sees(again) or bool(again.any()):
+            columns.masked_fill_(again.reshape(-1, 1, 1, 1), 0.0)
+            gram.masked_fill_(again.reshape(-1, 1, 1), 0.0)
+            pair = pair.masked_fill(again.reshape(-1, 1, 1), torch.nan)
+        following = AndersonState(pair, columns, gram, place, guard)
         return proposal.reshape(y.shape).to(y.dtype), following
 
-    def _depth(self, flat: Tensor) -> int:
-        """More differences than dimensions would only repeat what the others say."""
-        return min(self.memory, flat.shape[1])
+    def _combine(self, gram: Tensor, products: Tensor) -> Tensor:
+        """Coefficients of the columns, exactly zero where there is none: such a column meets only the ridge."""
+        ridge = max(self.regularization, 16 * unit_roundoff(products.dtype))
+        system = gram + ridge * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+        return torch.linalg.solve_ex(system, products.double())[0].to(products.dtype)
 
-    def _remember(
-        self, state: AndersonState, here: Tensor, f: Tensor
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor]:
-        """Columns, their inner products and which of them count, with the newest difference added."""
-        df = f - state.f
-        length = torch.linalg.vector_norm(df, dim=1)
-        # Without a step there is no direction, and one too short to be divided by has no reliable one.
-        usable = ~state.fresh & (length > torch.finfo(length.dtype).tiny)
-        scale = torch.where(usable, length, 1.0).unsqueeze(1)
-        unit, move = df / scale, (here - state.y + self.mixing * df) / scale
-        m = self._depth(here)
-        units, moves = (*state.units, unit)[-m:], (*state.moves, move)[-m:]
-        valid = torch.cat([state.valid, usable.unsqueeze(1)], dim=1)[:, -m:]
-        products = torch.stack([dot(u, unit) for u in units], dim=1).double()
-        gram = products.new_empty(len(f), len(units), len(units))
-        kept = len(units) - 1
-        gram[:, :kept, :kept] = state.gram[:, state.gram.shape[1] - kept :, state.gram.shape[1] - kept :]
-        gram[:, -1, :] = products
-        gram[:, :, -1] = products
-        return units, moves, gram, valid
 
-    def _combine(self, units: tuple[Tensor, ...], gram: Tensor, valid: Tensor, direction: Tensor) -> Tensor:
-        """Coefficients `c` of the columns, zero where a column does not count, in the dtype of the columns."""
-        ridge = max(self.regularization, 16 * unit_roundoff(direction.dtype))
-        both = valid.unsqueeze(2) & valid.unsqueeze(1)
-        identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        target = torch.stack([dot(u, direction) for u in units], dim=1).double()
-        # A column that does not count meets only the ridge: its coefficient is exactly zero.
-        solution, _ = torch.linalg.solve_ex(torch.where(both, gram, 0.0) + ridge * identity, target * valid)
-        return solution.to(direction.dtype)
+def _unit(difference: Tensor) -> Tensor:
+    """Residuals' difference and its move, divided by the length of the former; zero where there is no direction."""
+    length = torch.linalg.vector_norm(difference[:, 0], dim=1)
+    smallest = torch.finfo(length.dtype).tiny  # what is shorter has no reliable direction
+    if host_sees(length) and length.amin().item() > smallest:  # false for NaN as well
+        return difference / length[:, None, None]
+    usable = length > smallest
+    scaled = difference / torch.where(usable, length, 1.0)[:, None, None]
+    return torch.where(usable[:, None, None], scaled, 0.0)

@@ -10,14 +10,18 @@ from torch import Tensor
 
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers._certificate import Certificate
-from eqtheory.solvers._measure import Gauge, rows
+from eqtheory.solvers._measure import Gauge, host_sees, rows
 from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
 
 if TYPE_CHECKING:
     from eqtheory.solvers._solution import Solution
 
-__all__ = ["Anchor", "Ledger", "Reading"]
+__all__ = ["FULL_READING", "Anchor", "Ledger", "Reading"]
+
+
+FULL_READING = 8
+"""Steps between two readings of everything; those between are quiet as long as nobody is near the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Ledger:
         self.products = torch.zeros(batch, dtype=torch.int64, device=device)
         self.untouched = True
         self._remaining: int | None = batch
+        self._near: Tensor | None = None
+        self._room = 0.0
         self._limit: Tensor | None = None
         self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
         self._unit = unit_roundoff(y.dtype)
@@ -81,6 +87,30 @@ class Ledger:
             return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
         return Reading(residual, image, residual, self._tolerance(image))
 
+    def quiet(self, t: int, y: Tensor, g: Tensor) -> Tensor | None:
+        """Look, at the price of one norm, whether anyone can leave at this step.
+
+        A sample is looked at closely when its residual has come within a factor 1000 of the tolerance that belongs to the
+        image of the last full reading, and at every eighth step. So a sample could pass the test unnoticed for seven steps
+        only if its image grew by a factor 1000 meanwhile.
+
+        Args:
+            t: the step.
+            y: states.
+            g: `G(y, x)`.
+
+        Returns:
+            The residuals, if every sample stays; `None` where a full reading has to tell.
+        """
+        if t % FULL_READING == 0 or self._near is None or not self.prompt:
+            return None
+        residual = self.gauge.quick_distance(g, y)
+        times = residual / self._near
+        if not self.untouched:
+            times = torch.where(self.active, times, 1.5)
+        low, high = torch.aminmax(times)
+        return residual if low.item() > 1 and high.item() < self._room else None
+
     def _tolerance(self, size: Tensor) -> Tensor:
         scaled = size * self.stop.rtol
         return scaled + self.stop.atol if self.stop.atol else scaled
@@ -97,8 +127,16 @@ class Ledger:
             top = torch.finfo(reading.residual.dtype).max
             self._limit = (self._growth * (reading.image + reading.residual)).clamp_max(top)
         # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
+        if t % FULL_READING == 0 and self.stop.of is Quantity.RESIDUAL:
+            self._near = (1000 * reading.tolerance).clamp_min(self.gauge.floor)
+            if self.prompt:
+                self._room = (self._limit / self._near).amin().item()
         sane = reading.residual <= self._limit
-        staying = self.active & sane & (reading.tested > reading.tolerance)
+        close = reading.tested <= reading.tolerance
+        staying = sane & ~(close if self._near is None else close & (reading.residual <= self._near))
+        if self.prompt and self.untouched and bool(staying.all()):
+            return
+        staying &= self.active
         if self.prompt and torch.equal(staying, self.active):
             return
         finite = torch.isfinite(reading.residual)
@@ -139,25 +177,25 @@ class Ledger:
         gap = (1 - self.certificate.mu).clamp_min(torch.finfo(torch.float64).tiny)
         return 2 * error / gap + self.gauge.underflow
 
-    def close(self, t: int, reading: Reading) -> None:
+    def close(self, t: int, residual: Tensor) -> None:
         """Write down where the samples stand that are still iterated.
 
         Args:
             t: the last step.
-            reading: what was measured at its states.
+            residual: at its states.
         """
-        self._dismiss(t, self.active, torch.full_like(self.status, Status.MAX_STEPS.value), reading.residual)
+        self._dismiss(t, self.active, torch.full_like(self.status, Status.MAX_STEPS.value), residual)
 
-    def current(self, reading: Reading) -> Tensor:
+    def current(self, residual: Tensor) -> Tensor:
         """Residuals at the states as they stand, also of the samples that have left.
 
         Args:
-            reading: the last measurement.
+            residual: at the last step.
 
         Returns:
             Shape `(batch,)`.
         """
-        return torch.where(self.active, reading.residual, self.residual)
+        return torch.where(self.active, residual, self.residual)
 
     def remaining(self) -> int:
         """Count the samples that are still iterated.
@@ -188,8 +226,9 @@ class Ledger:
             keep: indices of samples that are all still iterated.
             x: their inputs.
         """
-        for name in ("active", "status", "steps", "residual", "products", "_limit"):
-            setattr(self, name, getattr(self, name).index_select(0, keep))
+        for name in ("active", "status", "steps", "residual", "products", "_limit", "_near"):
+            held = getattr(self, name)
+            setattr(self, name, None if held is None else held.index_select(0, keep))
         if self.certificate is not None:
             self.certificate = self.certificate.take(keep, x)
         self.untouched, self._remaining = True, len(keep)
@@ -207,15 +246,15 @@ class Ledger:
 class Anchor:
     """Notice when an iteration comes back to where it was, at the price of one remembered state.
 
-    The anchor is set at looks 1, 2, 4, 8, ...; a cycle of period `p` is noticed once the anchor is on it and a later look
-    falls a multiple of `p` steps behind (Brent 1980). One look in eight steps keeps the price below one pass over the state a
-    step; it finds period `p` after a multiple of `lcm(p, 8)` steps.
+    Looks fall on steps with a full reading. The anchor is set at looks 1, 2, 4, 8, ...; a cycle of period `p` is noticed once
+    the anchor is on it and a later look falls a multiple of `p` steps behind (Brent 1980). One look in eight steps keeps the
+    price below one pass over the state a step; it finds period `p` after a multiple of `lcm(p, 8)` steps.
 
     References:
         R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980), section 2.
     """
 
-    EVERY = 8
+    EVERY = FULL_READING
 
     def __init__(self) -> None:
         self._state: Tensor | None = None
@@ -247,12 +286,18 @@ class Anchor:
             return None
         looks = t // self.EVERY
         found = None
-        if self._state is not None and self._previous is not None:
+        if self._state is not None and self._previous is not None and self._possible(y):
             found = _within_two_ulps(y, self._state), _within_two_ulps(y, self._previous)
         if looks & (looks - 1) == 0:
             self._state = y
         self._previous = None
         return found
+
+    def _possible(self, y: Tensor) -> bool:
+        """Whether the first entry of anyone is back, which a host can ask at next to no price."""
+        if not host_sees(y) or self._state is None:
+            return True
+        return bool(_within_two_ulps(rows(y)[:, :1], rows(self._state)[:, :1]).any())
 
 
 def _within_two_ulps(a: Tensor, b: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and
 from eqtheory.norms import Norm
 from eqtheory.roundoff import gamma, unit_roundoff
 
-__all__ = ["Gauge", "dot", "rows", "spread", "working"]
+__all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "rows", "spread", "working"]
 
 
 def rows(v: Tensor) -> Tensor:
@@ -41,22 +41,60 @@ def spread(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products of corresponding rows, each independent of how many others are taken.
+    """Inner products over the last axis, each independent of how many others are taken.
 
-    A product of matrices would be faster and rounds differently for different batch sizes. A single row is given a twin, since
+    A product of matrices would be faster and rounds differently for different batch sizes. A single product is given a twin, since
     torch splits a lone long sum over its threads, which also changes the last bits.
 
     Args:
-        a: shape `(batch, n)`.
-        b: the same shape.
+        a: shape `(..., n)`.
+        b: a shape that broadcasts with it.
+
+    Returns:
+        Shape `(...)`.
+    """
+    product = a * b
+    if not torch.compiler.is_compiling() and product.numel() == product.shape[-1] and torch.get_num_threads() > 1:
+        return product.reshape(1, -1).expand(2, -1).sum(dim=1)[:1].reshape(product.shape[:-1])
+    return product.sum(dim=-1)
+
+
+def largest_entry(v: Tensor) -> Tensor:
+    """Largest absolute entry of everything, NaN where there is one.
+
+    Args:
+        v: any tensor.
+
+    Returns:
+        A tensor without axes.
+    """
+    low, high = torch.aminmax(v)
+    return torch.maximum(-low, high)
+
+
+def finite_rows(v: Tensor) -> Tensor:
+    """Which samples have no entry that is NaN or infinite.
+
+    Args:
+        v: shape `(batch, ...)`.
 
     Returns:
         Shape `(batch,)`.
     """
-    product = a * b
-    if len(product) > 1 or torch.get_num_threads() == 1:
-        return product.sum(dim=1)
-    return product.expand(2, -1).sum(dim=1)[:1]
+    low, high = torch.aminmax(rows(v), dim=1)
+    return (low > -torch.inf) & (high < torch.inf)
+
+
+def host_sees(t: Tensor) -> bool:
+    """Whether the host may branch on a tensor's value without waiting for an accelerator.
+
+    Args:
+        t: any tensor.
+
+    Returns:
+        True on a CPU.
+    """
+    return t.device.type == "cpu"
 
 
 def working(dtype: torch.dtype) -> torch.dtype:
@@ -103,6 +141,7 @@ class Gauge:
         self.dtype = y.dtype if y.dtype in {torch.float32, torch.float64} else torch.float32
         if certified and _roundings(self.entries) * unit_roundoff(self.dtype) > 1 / 8:
             self.dtype = torch.float64
+        self._converts = self.dtype != y.dtype
 
     def __call__(self, v: Tensor) -> Tensor:
         """Norm of each sample.
@@ -117,7 +156,7 @@ class Gauge:
             LinAlgError: the norm failed on finite numbers.
         """
         # The layout decides the order of a reduction, and with it the last bits; rows in one piece make it the same for all.
-        v = v.to(self.dtype).contiguous()
+        v = (v.to(self.dtype) if self._converts else v).contiguous()
         try:
             return self.norm(v)
         except LinAlgError:  # a singular value decomposition refuses the whole batch for one NaN
@@ -136,7 +175,26 @@ class Gauge:
         Returns:
             Shape `(batch,)`.
         """
-        return self(g.to(self.dtype) - y.to(self.dtype))
+        return self(g.to(self.dtype) - y.to(self.dtype) if self._converts else g - y)
+
+    def quick_distance(self, g: Tensor, y: Tensor) -> Tensor:
+        """The distance, right to the last bit where it lies between `floor` and infinity.
+
+        Args:
+            g: shape `(batch, ...)`, contiguous.
+            y: the same shape.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        if self._converts or self.norm.safe(self.dtype) == 0:
+            return self.distance(g, y)
+        return self.norm.plain((g - y).contiguous())
+
+    @property
+    def floor(self) -> float:
+        """Below it, `quick_distance` is not to be trusted; positive."""
+        return max(self.norm.safe(self.dtype), torch.finfo(self.dtype).tiny)
 
     @property
     def inflation(self) -> float:

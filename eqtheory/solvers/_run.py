@@ -15,13 +15,13 @@ from torch import Tensor
 from eqtheory.errors import InputError
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers._company import Company
-from eqtheory.solvers._ledger import Anchor, Ledger, Reading
-from eqtheory.solvers._measure import Gauge, rows, spread
+from eqtheory.solvers._ledger import Anchor, Ledger
+from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, spread
 from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver
 from eqtheory.solvers._status import Status
-from eqtheory.solvers._tree import merge, take
+from eqtheory.solvers._tree import map_tensors, merge, take
 
 __all__ = ["Run"]
 
@@ -79,12 +79,15 @@ class Run:
         """
         ledger, company, last, t = self._ledger, self._company, self._ledger.stop.max_steps, 0
         while True:
-            reading = ledger.read(self._y, self._g)
-            ledger.judge(t, reading)
+            residual = ledger.quiet(t, self._y, self._g)
+            if residual is None:
+                reading = ledger.read(self._y, self._g)
+                residual = reading.residual
+                ledger.judge(t, reading)
             if (seen := self._anchor.look(t, self._y)) is not None:
                 ledger.judge_return(t, reading, self._y, *seen)
             if self._recorder.wanted:
-                self._recorder.add(ledger.current(reading), self._y)
+                self._recorder.add(ledger.current(residual), self._y)
             if t == last:
                 break
             if t % self._every == 0:
@@ -93,7 +96,7 @@ class Run:
                     if not remaining:
                         break
                     if company.crowded(remaining):
-                        reading = self._cut(reading)
+                        residual = self._cut(residual)
                 if self._watcher is not None:
                     self._watcher.look(t, self._batch, ledger.remaining)
             proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
@@ -102,15 +105,14 @@ class Run:
             self._calls += 1
             t += 1
         out_of_steps = ledger.active
-        ledger.close(t, reading)
+        ledger.close(t, residual)
         return self._solution(out_of_steps)
 
     def _advance(self, proposal: Tensor) -> Tensor:
         """Move the samples that are still iterated; the operator's value stands in for a proposal that is not finite."""
         y, g, ledger = self._y, self._g, self._ledger
-        if proposal is not g:
-            finite = torch.isfinite(torch.linalg.vector_norm(rows(proposal), ord=torch.inf, dim=1))
-            proposal = torch.where(spread(finite, g), proposal, g)
+        if proposal is not g and not (host_sees(g) and largest_entry(proposal).item() < torch.inf):
+            proposal = torch.where(spread(finite_rows(proposal), g), proposal, g)
         return proposal if ledger.untouched else torch.where(spread(ledger.active, y), proposal, y)
 
     def _pushforward(self, y: Tensor, v: Tensor, needed: Tensor) -> Tensor:
@@ -130,22 +132,26 @@ class Run:
         fresh = self._solver.init(self._y)
         if memory is None or memory.solver != self._original:
             return fresh
-        return memory.state if memory.index is None else merge(fresh, memory.state, memory.index, self._batch)
+        if memory.index is None:
+            return map_tensors(
+                torch.clone, memory.state
+            )  # a step may write into it, and the solution may be resumed again
+        return merge(fresh, memory.state, memory.index, self._batch)
 
-    def _cut(self, reading: Reading) -> Reading:
+    def _cut(self, residual: Tensor) -> Tensor:
         """Go on with the samples that are still iterated, if the operator treats its samples alone."""
         company, ledger, size, index = self._company, self._ledger, self._company.size, self._company.index
         probes = company.probes
         keep = company.cut(ledger.active, self._y, self._g)
         self._calls += company.probes - probes
         if keep is None:
-            return reading
+            return residual
         self._file(index)
         ledger.take(keep, company.x)
         self._anchor.take(keep)
         self._state = take(self._state, keep, size)
         self._y, self._g = self._y.index_select(0, keep), self._g.index_select(0, keep)
-        return take(reading, keep, size)
+        return residual.index_select(0, keep)
 
     def _file(self, index: Tensor | None) -> None:
         """Write down where everyone stands who was in the batch so far."""

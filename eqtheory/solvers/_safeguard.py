@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eqtheory.solvers._measure import finite_rows
+
 __all__ = ["Guard"]
 
 _CLEAR_PROGRESS = 1 - 1e-3
@@ -27,12 +29,14 @@ class Guard:
     """The memory of the safeguard; the batch is the first axis of every tensor.
 
     Args:
+        size: residual at the last state seen, shape `(batch,)`.
         best: smallest residual since the last restart, shape `(batch,)`.
         best_image: `G` at the state of that residual, shape `(batch, n)`.
         mark: residual at the last clear progress, shape `(batch,)`.
         stale: steps since then, or since the last restart, shape `(batch,)`.
     """
 
+    size: Tensor
     best: Tensor
     best_image: Tensor
     mark: Tensor
@@ -49,7 +53,24 @@ class Guard:
             A guard that has seen nothing.
         """
         none = flat.new_full((flat.shape[0],), torch.inf)
-        return Guard(none, torch.zeros_like(flat), none, torch.zeros_like(none, dtype=torch.int64))
+        return Guard(none, none, torch.zeros_like(flat), none, torch.zeros_like(none, dtype=torch.int64))
+
+    @property
+    def target(self) -> Tensor:
+        """Below it, a residual is both the best and clear progress; shape `(batch,)`."""
+        return _CLEAR_PROGRESS * torch.minimum(self.mark, self.best)
+
+    def passed(self, size: Tensor, image: Tensor) -> Guard:
+        """Take notice of an evaluation at which every residual is below its `target`.
+
+        Args:
+            size: residuals, shape `(batch,)`.
+            image: `G` at the states that have them, shape `(batch, n)`.
+
+        Returns:
+            The guard with its best and its mark updated.
+        """
+        return Guard(size, size, image, size, torch.zeros_like(self.stale))
 
     def see(self, size: Tensor, image: Tensor) -> Guard:
         """Take notice of one evaluation.
@@ -63,17 +84,17 @@ class Guard:
         """
         improved, progress = size < self.best, size < _CLEAR_PROGRESS * self.mark
         return Guard(
+            size,
             torch.where(improved, size, self.best),
             torch.where(improved.unsqueeze(1), image, self.best_image),
             torch.where(progress, size, self.mark),
             torch.where(progress, 0, self.stale + 1),
         )
 
-    def decide(self, size: Tensor, proposal: Tensor, *, growth: float, patience: int) -> tuple[Tensor, Tensor, Guard]:
+    def decide(self, proposal: Tensor, *, growth: float, patience: int) -> tuple[Tensor, Tensor, Guard]:
         """Accept the proposal of an extrapolation, or start again from the best state.
 
         Args:
-            size: residuals at the current states, shape `(batch,)`.
             proposal: where the extrapolation would go, shape `(batch, n)`.
             growth: residual over the best one that makes it start again.
             patience: steps without clear progress that do.
@@ -81,9 +102,9 @@ class Guard:
         Returns:
             Which samples start again, shape `(batch,)`; where to go; and the guard for the next step.
         """
-        finite = torch.isfinite(torch.linalg.vector_norm(proposal, ord=torch.inf, dim=1))
-        again = (size > growth * self.best) | (self.stale > patience) | ~finite
+        again = (self.size > growth * self.best) | (self.stale > patience) | ~finite_rows(proposal)
         following = Guard(
+            self.size,
             torch.where(again, torch.inf, self.best),
             self.best_image,
             torch.where(again, torch.inf, self.mark),

@@ -24,10 +24,10 @@ evaluation each for the samples `needed`, shape `(batch,)`."""
 class Solver(ABC, Generic[S]):
     """Chooses the next state from the current one and the operator's value there.
 
-    Laws: frozen and without memory of its own (everything it remembers is in the state object, which `step` replaces and
-    never changes); a sample's next state depends on that sample alone; a fixed point is left where it is; the state is a nest
-    of tensors that carry the batch as their first axis, so that rows of it can be taken when samples leave, and zeros (with
-    `init`'s values where these have the same shape) are the memory of a sample that has none.
+    Laws: frozen and without memory of its own (everything it remembers is in the state it is handed, which `step` uses up: it may
+    write into its tensors, never into `y` or `g`); a sample's next state depends on that sample alone; a fixed point is left
+    where it is; the state is a nest of tensors that carry the batch as their first axis, so that rows of it can be taken when
+    samples leave, and zeros (with `init`'s values where these have the same shape) are the memory of a sample that has none.
     """
 
     def attached(self, pushforward: Pushforward) -> Self:  # noqa: ARG002  (for the solvers that use it)

@@ -37,7 +37,10 @@ def solve(solver: Solver[Any], p: Problem, **changes: Any) -> Solution:
 def same_bits(a: Any, b: Any) -> bool:
     """Whether two results agree bit for bit, through tuples and dataclasses."""
     if isinstance(a, Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
+        if not a.dtype.is_floating_point:
+            return a.dtype == b.dtype and torch.equal(a, b)
+        known = ~a.isnan()  # a state may mark with NaN what it does not have
+        return a.dtype == b.dtype and torch.equal(known, ~b.isnan()) and torch.equal(a[known], b[known])
     if isinstance(a, tuple):
         return len(a) == len(b) and all(same_bits(p, q) for p, q in zip(a, b, strict=True))
     if is_dataclass(a):
@@ -121,16 +124,16 @@ def iterates(solver: Solver[Any], p: Problem, function: Any, y0: Tensor) -> Tens
 
 
 def steps_purely(solver: Solver[Any], p: Problem) -> None:
-    """A step does not change its state and gives the same answer when asked again."""
+    """A step gives the same answer to the same question, and writes into nothing but the state it was handed."""
     y, active = p.y0.clone(), torch.ones(len(p.x), dtype=torch.bool)
     state = solver.init(y)
     for _ in range(7):
         g = p.operator(y, p.x)
-        before = _copy(state), y.clone(), g.clone()
-        first = solver.step(state, y, g, active)
+        before = y.clone(), g.clone()
+        first = solver.step(_copy(state), y, g, active)
         second = solver.step(state, y, g, active)
         assert same_bits(first, second), "two answers to one question"
-        assert same_bits((state, y, g), before), "arguments were overwritten"
+        assert same_bits((y, g), before), "arguments were overwritten"
         y, state = first
 
 

@@ -135,7 +135,7 @@ def test_a_residual_ten_times_the_best_starts_again_from_the_best(residual: floa
     second = ([2.0, 0.0], [2.0, 0.5]), ([3.0, 0.0], [3.0, residual * 0.5])
     proposal, state = drive(Anderson(memory=3), ([0.0, 0.0], [1.0, 0.0]), *second)
     assert torch.equal(proposal, torch.tensor([[2.0, 0.5]], dtype=torch.float64)) is restarts
-    assert bool(state.valid.any()) is not restarts
+    assert bool(state.columns.any()) is not restarts
     assert bool(torch.isinf(state.guard.best)) is restarts  # what comes next is compared with itself
     if restarts:  # and the step after it is not extrapolated from the state before
         g = proposal + 0.25
@@ -157,7 +157,7 @@ def test_a_proposal_that_overflows_starts_again() -> None:
     """A difference of 1e300 in the state with one of 1e-10 in the residual asks for a step of 1e310."""
     proposal, state = drive(Anderson(), ([0.0, 0.0], [0.0, 1.0]), ([1e300, 0.0], [1e300, 1 - 1e-10]))
     assert proposal.tolist() == [[1e300, 1 - 1e-10]]
-    assert not bool(state.valid.any())
+    assert not bool(state.columns.any())
 
 
 def test_coefficients_are_bounded_where_columns_coincide() -> None:
@@ -166,7 +166,7 @@ def test_coefficients_are_bounded_where_columns_coincide() -> None:
     column, direction = (v / v.norm(dim=1, keepdim=True) for v in torch.randn(2, 500, 40, generator=g))
     units = tuple(column + 1e-7 * torch.randn(500, 40, generator=g) for _ in range(5))
     gram = torch.stack([torch.stack([(a * b).sum(dim=1) for a in units], dim=1) for b in units], dim=1).double()
-    c = Anderson()._combine(units, gram, torch.ones(500, 5, dtype=torch.bool), direction)
+    c = Anderson()._combine(gram, torch.stack([(u * direction).sum(dim=1) for u in units], dim=1))
     floor = 16 * 2.0**-24
     assert float(c.norm(dim=1).max()) <= 1.1 / (2 * floor**0.5)
 
@@ -192,8 +192,8 @@ def test_memory_holds_no_more_than_it_needs(dtype: torch.dtype) -> None:
     for k in range(1, 6):
         proposal, state = solver.step(state, y, y + k, torch.ones(2, dtype=torch.bool))
         assert proposal.dtype is dtype
-        assert len(state.units) == min(k, 3)
-        assert state.units[0].dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
+        assert state.columns.shape == (2, 3, 2, 3)
+        assert state.columns.dtype is (torch.float64 if dtype is torch.float64 else torch.float32)
 
 
 def test_one_sample_restarts_without_the_others() -> None:

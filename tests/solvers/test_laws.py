@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from eqtheory.operators import FunctionOperator
-from eqtheory.solvers import Anderson, KrasnoselskiiMann, OnFailure, Picard, Solver, Stop, fixed_point
+from eqtheory.solvers import (
+    Anderson,
+    AndersonTGS,
+    BarzilaiBorwein,
+    KrasnoselskiiMann,
+    OnFailure,
+    Picard,
+    Solver,
+    Stop,
+    fixed_point,
+)
 from tests.problems import PROBLEMS, problem
 from tests.solvers import laws, zoo
 
@@ -19,6 +29,9 @@ SOLVERS: dict[str, Solver[Any]] = {
     "anderson": Anderson(),
     "anderson, memory 1, mixed": Anderson(memory=1, mixing=0.5),
     "anderson, long memory": Anderson(memory=12),
+    "barzilai_borwein": BarzilaiBorwein(),
+    "anderson, truncated": AndersonTGS(),
+    "anderson, truncated to 1, mixed": AndersonTGS(memory=1, mixing=0.5),
 }
 solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 FAST = [name for name in PROBLEMS if name not in {"linear 0.99", "linear 0.999", "reciprocal"}]

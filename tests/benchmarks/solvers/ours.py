@@ -1,0 +1,59 @@
+"""The solvers of eqtheory that enter the race."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from eqtheory.solvers import Anderson, KrasnoselskiiMann, OnFailure, Picard, Solution, Solver, Stop, fixed_point
+from tests.benchmarks.solvers.competitors import Setting, Solve, each
+from tests.benchmarks.solvers.problems import Array, Problem
+
+__all__ = ["SOLVERS", "settings"]
+
+SOLVERS: list[Solver[Any]] = [
+    Anderson(10),
+    Anderson(20),
+    Anderson(5),
+    Anderson(3),
+    Anderson(2),
+    Anderson(40),
+    Picard(),
+    KrasnoselskiiMann(0.5),
+]
+
+
+def settings(problem: Problem) -> Iterator[Setting]:
+    """Everything of ours that is tried on a problem."""
+    for solver in SOLVERS:
+        yield Setting("eqtheory", _name(solver), _prepare(solver))
+
+
+def _name(solver: Solver[Any]) -> str:
+    """The solver with the options that differ from their defaults."""
+    changed = [
+        f"{option.name}={getattr(solver, option.name)!r}"
+        for option in fields(solver)  # type: ignore[arg-type]
+        if option.repr and getattr(solver, option.name) != option.default
+    ]
+    return f"{type(solver).__name__}({', '.join(changed)})"
+
+
+def _prepare(solver: Solver[Any]) -> Any:
+    def prepare(problem: Problem) -> Solve:
+        G, x = problem.torch_map(), each(torch.from_numpy, problem.x)
+        y0 = torch.from_numpy(problem.start)
+
+        def run(tol: float, limit: int) -> Solution:
+            stop = Stop(rtol=tol, max_steps=limit)
+            return fixed_point(G, x, y0, solver=solver, stop=stop, on_failure=OnFailure.RETURN)
+
+        def read(out: Solution) -> tuple[Array, int]:
+            return out.value.numpy(), out.calls
+
+        return Solve(run, read)
+
+    return prepare
