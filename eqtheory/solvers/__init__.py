@@ -5,7 +5,9 @@ from __future__ import annotations
 from eqtheory.solvers._anderson import Anderson, AndersonState
 from eqtheory.solvers._anderson_tgs import AndersonTGS, AndersonTGSState
 from eqtheory.solvers._barzilai_borwein import BarzilaiBorwein, BarzilaiBorweinState
+from eqtheory.solvers._broyden import Broyden, BroydenState
 from eqtheory.solvers._certificate import Certificate
+from eqtheory.solvers._halpern import Halpern, HalpernState
 from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
 from eqtheory.solvers._loop import certify, fixed_point
 from eqtheory.solvers._newton_krylov import NewtonKrylov, NewtonKrylovState
@@ -23,8 +25,12 @@ __all__ = [
     "AndersonTGSState",
     "BarzilaiBorwein",
     "BarzilaiBorweinState",
+    "Broyden",
+    "BroydenState",
     "Certificate",
     "ConvergenceWarning",
+    "Halpern",
+    "HalpernState",
     "KrasnoselskiiMann",
     "Memory",
     "NewtonKrylov",

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._measure import dot, host_sees, largest_entry, rows, working
+from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
 from eqtheory.validate import open_unit
@@ -117,6 +117,17 @@ class Anderson(Solver[AndersonState]):
             guard=Guard.fresh(flat),
         )
 
+    def residuals(self, state: AndersonState) -> Tensor:
+        """Euclidean norms of the residuals that the last step saw.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return state.guard.size
+
     def step(self, state: AndersonState, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, AndersonState]:  # noqa: ARG002
         """Propose the extrapolated states.
 
@@ -145,15 +156,10 @@ class Anderson(Solver[AndersonState]):
             proposal = torch.addcmul(proposal, weight, move, value=-1)
         size = torch.linalg.vector_norm(f, dim=1)
         place = (place + 1) % columns.shape[1]
-        if host_sees(f):
-            checks = [(size / state.guard.target).amax(), largest_entry(proposal)]
-            progress, largest = torch.stack(checks).tolist()
-            if progress < 1 and largest < torch.inf:  # false for NaN
-                following = AndersonState(pair, columns, gram, place, state.guard.passed(size, image))
-                return proposal.reshape(y.shape).to(y.dtype), following
-        guard = state.guard.see(size, image)
-        again, proposal, guard = guard.decide(proposal, growth=self.growth, patience=2 * columns.shape[1])
-        if not host_sees(again) or bool(again.any()):
+        again, proposal, guard = state.guard.follow(
+            size, image, proposal, growth=self.growth, patience=2 * columns.shape[1]
+        )
+        if again is not None:
             columns.masked_fill_(again.reshape(-1, 1, 1, 1), 0.0)
             gram.masked_fill_(again.reshape(-1, 1, 1), 0.0)
             pair = pair.masked_fill(again.reshape(-1, 1, 1), torch.nan)

@@ -6,9 +6,11 @@ image `h_k = y_k + beta f_k`, the newest pair `(f_k - f_{k-1}, h_k - h_{k-1})` i
 
     d <- f_k - f_{k-1},  w <- h_k - h_{k-1};     for each kept (v, w_v):  s = <v, d>,  d <- d - s v,  w <- w - s w_v,
 
-then both are divided by `|d|`, and
+and
 
-    y_{k+1} = h_k - sum_v <v, f_k> w_v.
+    y_{k+1} = h_k - sum_v <v, f_k> w_v          (the sum over the kept ones and the newest, v = d / |d|, w_v = w / |d|).
+
+The division is not carried out: directions are stored as they are, with their lengths, and only coefficients are divided.
 
 **Why truncation costs little.** Let `A = I - dG/dy` be constant. The directions span `A K_k(A, f_0)`, and the residual that is left,
 `r_k = f_k - sum_v <v, f_k> v`, is orthogonal to every direction there ever was, as long as none with a component along the newest
@@ -21,7 +23,8 @@ ones a longer memory, or `Anderson` with it, needs fewer evaluations.
 **Equivariance.** A change of scale changes `d` and `w` alike and leaves `v` and the coefficients of unit vectors unchanged; a shift
 of the origin changes no difference. A direction whose part outside the kept ones is below `floor` of it is noise and is not kept.
 
-`<v, f_k>` of a kept direction is `<v, f_{k-1}> + s`: one inner product a direction serves both. Safeguard: see `_safeguard`.
+`<v, f_k>` of a kept direction is `<v, f_{k-1}> + s`: one inner product a direction serves both. Every large intermediate lies in
+storage that the state keeps: on a CPU, memory asked for anew costs more than the arithmetic on it. Safeguard: see `_safeguard`.
 
 References:
     Anderson 1965; Tang, Xu, He, Saad and Xi, Anderson acceleration with truncated Gram-Schmidt, SIAM J. Matrix Anal. Appl. 45
@@ -32,14 +35,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._measure import dot, host_sees, largest_entry, rows, working
+from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
 from eqtheory.validate import open_unit
@@ -54,9 +57,11 @@ class AndersonTGSState:
     Args:
         f: residuals at the previous states, shape `(batch, n)`; NaN where they may not be differenced with the next.
         h: their images `y + beta f`.
-        directions: orthonormal directions `v`, oldest first, each of shape `(batch, n)`; zero where there is none.
+        directions: orthogonal directions `d`, oldest first, each of shape `(batch, n)`; zero where there is none.
         moves: the moves `w` that go with them.
-        along: `<v, f>` of each, shape `(batch, 1)`.
+        lengths: `|d|` of each, shape `(batch, 1)`; one where there is none.
+        along: `<d, f> / |d|^2` of each, shape `(batch, 1)`.
+        spare: storage for the next residual, direction and move, and for products, each of shape `(batch, n)`.
         guard: the safeguard's memory.
     """
 
@@ -64,7 +69,9 @@ class AndersonTGSState:
     h: Tensor
     directions: tuple[Tensor, ...]
     moves: tuple[Tensor, ...]
+    lengths: tuple[Tensor, ...]
     along: tuple[Tensor, ...]
+    spare: tuple[Tensor, Tensor, Tensor, Tensor]
     guard: Guard
 
 
@@ -117,10 +124,29 @@ class AndersonTGS(Solver[AndersonTGSState]):
         """
         flat = rows(y.to(working(y.dtype)))
         kept = min(self.memory, flat.shape[1])  # more directions than dimensions would only hold noise
-        f, h = (torch.full_like(flat, torch.nan) for _ in range(2))
-        directions, moves = (tuple(torch.zeros_like(flat) for _ in range(kept)) for _ in range(2))
-        along = tuple(flat.new_zeros(len(flat), 1) for _ in range(kept))
-        return AndersonTGSState(f, h, directions, moves, along, Guard.fresh(flat))
+        column = flat.new_zeros(len(flat), 1)
+        zeros = [torch.zeros_like(flat) for _ in range(2 * kept + 4)]
+        return AndersonTGSState(
+            f=torch.full_like(flat, torch.nan),
+            h=torch.full_like(flat, torch.nan),
+            directions=tuple(zeros[4 : 4 + kept]),
+            moves=tuple(zeros[4 + kept :]),
+            lengths=(column + 1,) * kept,
+            along=(column,) * kept,
+            spare=(zeros[0], zeros[1], zeros[2], zeros[3]),
+            guard=Guard.fresh(flat),
+        )
+
+    def residuals(self, state: AndersonTGSState) -> Tensor:
+        """Euclidean norms of the residuals that the last step saw.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return state.guard.size
 
     def step(self, state: AndersonTGSState, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, AndersonTGSState]:  # noqa: ARG002
         """Propose the extrapolated states.
@@ -135,78 +161,43 @@ class AndersonTGS(Solver[AndersonTGSState]):
             The next states and the next memory.
         """
         here, image = rows(y.to(state.f.dtype)), rows(g.to(state.f.dtype))
-        floor = max(self.floor, 4 * sqrt(unit_roundoff(here.dtype)))
-        memory = state.f, state.h, state.directions, state.moves, state.along
-        found, checks = _extrapolate(
-            here, image, memory, state.guard.target, self.mixing, floor, careful=not host_sees(here)
+        store_f, store_d, store_w, work = state.spare
+        f = torch.sub(image, here, out=store_f)
+        h = image if self.mixing == 1 else here + self.mixing * f
+        d, w = torch.sub(f, state.f, out=store_d), torch.sub(h, state.h, out=store_w)
+        whole = torch.linalg.vector_norm(d, dim=1, keepdim=True)
+        steps = []
+        for v, move, length in zip(state.directions, state.moves, state.lengths, strict=True):
+            s = dot(v, d, out=work).unsqueeze(1) / length / length
+            d, w = d.addcmul_(s, v, value=-1), w.addcmul_(s, move, value=-1)
+            steps.append(s)
+        rest = torch.linalg.vector_norm(d, dim=1, keepdim=True)
+        floor, tiny = max(self.floor, 4 * sqrt(unit_roundoff(f.dtype))), torch.finfo(f.dtype).tiny
+        if not (host_sees(f) and (rest / whole).amin().item() > floor and rest.amin().item() > tiny):  # false for NaN
+            # Where there is no previous state, or nothing new in the difference, there is no direction.
+            usable = (rest > floor * whole) & (rest > tiny)
+            d.masked_fill_(~usable, 0.0), w.masked_fill_(~usable, 0.0)
+            rest = torch.where(usable, rest, 1.0)
+            steps = [torch.where(s.isfinite(), s, 0.0) for s in steps]
+        directions, moves = (*state.directions[1:], d), (*state.moves[1:], w)
+        lengths = (*state.lengths[1:], rest)
+        along = [before + s for before, s in zip(state.along[1:], steps[1:], strict=True)]
+        along.append(dot(d, f, out=work).unsqueeze(1) / rest / rest)
+        proposal = torch.addcmul(h, along[-1], w, value=-1)
+        for c, move in zip(along[:-1], moves[:-1], strict=True):
+            proposal = proposal.addcmul_(c, move, value=-1)
+        again, proposal, guard = state.guard.follow(
+            torch.linalg.vector_norm(f, dim=1),
+            image,
+            proposal,
+            growth=self.growth,
+            patience=2 * max(len(directions), 3),
         )
-        progress = torch.inf
-        if host_sees(here):
-            share, rest, progress, largest = checks.tolist()
-            # Nearly always everyone has a new direction and somewhere finite to go. All are false for NaN.
-            if not (share > floor and rest > torch.finfo(here.dtype).tiny and largest < torch.inf):
-                found, _ = _extrapolate(here, image, memory, state.guard.target, self.mixing, floor, careful=True)
-                progress = torch.inf
-        proposal, size, f, h, directions, moves, along = found
-        if progress < 1:
-            following = AndersonTGSState(f, h, directions, moves, along, state.guard.passed(size, image))
-            return proposal.reshape(y.shape).to(y.dtype), following
-        again, proposal, guard = state.guard.see(size, image).decide(
-            proposal, growth=self.growth, patience=2 * max(len(directions), 3)
-        )
-        if not host_sees(again) or bool(again.any()):
+        if again is not None:
             none = again.unsqueeze(1)
-            directions, moves = (tuple(t.masked_fill(none, 0.0) for t in kept) for kept in (directions, moves))
+            for t in (*directions, *moves):
+                t.masked_fill_(none, 0.0)
             f, h = f.masked_fill(none, torch.nan), h.masked_fill(none, torch.nan)
-        return proposal.reshape(y.shape).to(y.dtype), AndersonTGSState(f, h, directions, moves, along, guard)
-
-
-def _extrapolate(
-    y: Tensor,
-    g: Tensor,
-    memory: tuple[Any, ...],
-    target: Tensor,
-    mixing: float,
-    floor: float,
-    *,
-    careful: bool,
-) -> tuple[tuple[Any, ...], Tensor]:
-    """The arithmetic of one step, without a branch on values.
-
-    Args:
-        y: states, shape `(batch, n)`.
-        g: `G(y, x)`.
-        memory: residuals and images of the previous state, directions, moves and components.
-        target: residuals that count as progress, shape `(batch,)`.
-        mixing: `beta`.
-        floor: share of a difference that has to be new.
-        careful: whether samples may lack a previous state or a new direction; to the others it makes no difference.
-
-    Returns:
-        Proposals, residuals and the next memory; and what the host has to know: the smallest share, the smallest new part, the
-        largest residual over its target, the largest entry proposed.
-    """
-    f_before, h_before, directions, moves, along = memory
-    f = g - y
-    h = g if mixing == 1 else y + mixing * f
-    d, w = f - f_before, h - h_before
-    length = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-    components = []
-    for v, move, before in zip(directions, moves, along, strict=True):
-        s = dot(v, d).unsqueeze(1)
-        d, w = torch.addcmul(d, s, v, value=-1), torch.addcmul(w, s, move, value=-1)
-        components.append(torch.where(s.isfinite(), before + s, 0.0) if careful else before + s)
-    rest = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-    if careful:
-        usable = (rest > floor * length) & (rest > torch.finfo(rest.dtype).tiny)
-        d, w = (torch.where(usable, t / torch.where(usable, rest, 1.0), 0.0) for t in (d, w))
-    else:
-        d, w = d / rest, w / rest
-    directions, moves = (*directions[1:], d), (*moves[1:], w)
-    components = [*components[1:], dot(d, f).unsqueeze(1)]
-    proposal = h
-    for c, move in zip(components, moves, strict=True):
-        proposal = torch.addcmul(proposal, c, move, value=-1)
-    size = torch.linalg.vector_norm(f, dim=1)
-    checks = torch.stack([(rest / length).amin(), rest.amin(), (size / target).amax(), largest_entry(proposal)])
-    return (proposal, size, f, h, directions, moves, tuple(components)), checks
+        spare = (state.f, state.directions[0], state.moves[0], work)
+        following = AndersonTGSState(f, h, directions, moves, lengths, tuple(along), spare, guard)
+        return proposal.reshape(y.shape).to(y.dtype), following

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
-from eqtheory.solvers._measure import dot, host_sees, largest_entry, rows, working
+from eqtheory.solvers._measure import dot, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
 
@@ -45,6 +45,7 @@ class BarzilaiBorweinState:
 
     Args:
         f: residuals at the previous states, shape `(batch, n)`.
+        spare: storage for the next residuals and for products, each of shape `(batch, n)`.
         size: their Euclidean norms, shape `(batch,)`; NaN where there is no previous state.
         length: the last step lengths `a`, shape `(batch,)`.
         hold: how many steps of Picard are still to come, shape `(batch,)`.
@@ -52,6 +53,7 @@ class BarzilaiBorweinState:
     """
 
     f: Tensor
+    spare: tuple[Tensor, Tensor]
     size: Tensor
     length: Tensor
     hold: Tensor
@@ -101,7 +103,19 @@ class BarzilaiBorwein(Solver[BarzilaiBorweinState]):
         flat = rows(y.to(working(y.dtype)))
         unknown = flat.new_full((len(flat),), torch.nan)
         ones, hold = torch.ones_like(unknown), torch.zeros_like(unknown)
-        return BarzilaiBorweinState(torch.zeros_like(flat), unknown, ones, hold, Guard.fresh(flat))
+        f, *spare = (torch.zeros_like(flat) for _ in range(3))
+        return BarzilaiBorweinState(f, (spare[0], spare[1]), unknown, ones, hold, Guard.fresh(flat))
+
+    def residuals(self, state: BarzilaiBorweinState) -> Tensor:
+        """Euclidean norms of the residuals that the last step saw.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return state.guard.size
 
     def step(
         self,
@@ -122,25 +136,18 @@ class BarzilaiBorwein(Solver[BarzilaiBorweinState]):
             `y + a (g - y)` and the next memory.
         """
         here, image = rows(y.to(state.f.dtype)), rows(g.to(state.f.dtype))
-        f = image - here
+        store, work = state.spare
+        f = torch.sub(image, here, out=store)
         size = torch.linalg.vector_norm(f, dim=1)
-        # Divided one after the other, so that no square leaves the range of the type.
-        quotient = 1 - dot(state.f, f) / state.size / state.size
+        quotient = 1 - dot(state.f, f, out=work) / state.size / state.size
         usable = (quotient * _LONGEST > state.length) & (state.hold <= 0)  # false for NaN
-        hold = state.hold - 1
-        length = torch.where(usable, state.length / quotient, 1.0)
+        length = (state.length / quotient).masked_fill(~usable, 1.0)
         # Written around the image, so that the length 1 is Picard's step to the last bit.
         proposal = torch.addcmul(image, (length - 1).unsqueeze(1), f)
-        if (
-            host_sees(f)
-            and (size / state.guard.target).amax().item() < 1
-            and largest_entry(proposal).item() < torch.inf
-        ):
-            guard = state.guard.passed(size, image)
-            return proposal.reshape(y.shape).to(y.dtype), BarzilaiBorweinState(f, size, length, hold, guard)
-        again, proposal, guard = state.guard.see(size, image).decide(
-            proposal, growth=self.growth, patience=self.patience
-        )
-        size, length = torch.where(again, torch.nan, size), torch.where(again, 1.0, length)
-        hold = torch.where(again, float(self.patience), hold)
-        return proposal.reshape(y.shape).to(y.dtype), BarzilaiBorweinState(f, size, length, hold, guard)
+        again, proposal, guard = state.guard.follow(size, image, proposal, growth=self.growth, patience=self.patience)
+        hold = state.hold - 1
+        if again is not None:
+            size, length = torch.where(again, torch.nan, size), torch.where(again, 1.0, length)
+            hold = torch.where(again, float(self.patience), hold)
+        following = BarzilaiBorweinState(f, (state.f, work), size, length, hold, guard)
+        return proposal.reshape(y.shape).to(y.dtype), following

@@ -87,24 +87,32 @@ class Ledger:
             return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
         return Reading(residual, image, residual, self._tolerance(image))
 
-    def quiet(self, t: int, y: Tensor, g: Tensor) -> Tensor | None:
-        """Look, at the price of one norm, whether anyone can leave at this step.
+    def may_be_quiet(self, t: int) -> bool:
+        """Whether `quiet` can be asked at this step.
+
+        Args:
+            t: the step.
+
+        Returns:
+            False at every eighth step, where accelerators compute, and where the certified error is tested.
+        """
+        return self.prompt and t % FULL_READING != 0
+
+    def quiet(self, residual: Tensor) -> Tensor | None:
+        """Say, from residuals alone, whether everyone stays.
 
         A sample is looked at closely when its residual has come within a factor 1000 of the tolerance that belongs to the
         image of the last full reading, and at every eighth step. So a sample could pass the test unnoticed for seven steps
         only if its image grew by a factor 1000 meanwhile.
 
         Args:
-            t: the step.
-            y: states.
-            g: `G(y, x)`.
+            residual: at the current states, shape `(batch,)`, right where it lies between the gauge's floor and infinity.
 
         Returns:
             The residuals, if every sample stays; `None` where a full reading has to tell.
         """
-        if t % FULL_READING == 0 or self._near is None or not self.prompt:
+        if self._near is None:
             return None
-        residual = self.gauge.quick_distance(g, y)
         times = residual / self._near
         if not self.untouched:
             times = torch.where(self.active, times, 1.5)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and documented, but not in torch's own `__all__`
 
-from eqtheory.norms import Norm
+from eqtheory.norms import Euclidean, Norm
 from eqtheory.roundoff import gamma, unit_roundoff
 
 __all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "rows", "spread", "working"]
@@ -40,7 +40,7 @@ def spread(mask: Tensor, like: Tensor) -> Tensor:
     return mask.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def dot(a: Tensor, b: Tensor) -> Tensor:
+def dot(a: Tensor, b: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Inner products over the last axis, each independent of how many others are taken.
 
     A product of matrices would be faster and rounds differently for different batch sizes. A single product is given a twin, since
@@ -49,12 +49,13 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     Args:
         a: shape `(..., n)`.
         b: a shape that broadcasts with it.
+        out: storage for the products.
 
     Returns:
         Shape `(...)`.
     """
-    product = a * b
-    if not torch.compiler.is_compiling() and product.numel() == product.shape[-1] and torch.get_num_threads() > 1:
+    product = torch.mul(a, b, out=out)
+    if product.numel() == product.shape[-1] and torch.get_num_threads() > 1:
         return product.reshape(1, -1).expand(2, -1).sum(dim=1)[:1].reshape(product.shape[:-1])
     return product.sum(dim=-1)
 
@@ -142,6 +143,7 @@ class Gauge:
         if certified and _roundings(self.entries) * unit_roundoff(self.dtype) > 1 / 8:
             self.dtype = torch.float64
         self._converts = self.dtype != y.dtype
+        self._store: Tensor | None = None
 
     def __call__(self, v: Tensor) -> Tensor:
         """Norm of each sample.
@@ -189,7 +191,14 @@ class Gauge:
         """
         if self._converts or self.norm.safe(self.dtype) == 0:
             return self.distance(g, y)
-        return self.norm.plain((g - y).contiguous())
+        if self._store is None or self._store.shape != g.shape:
+            self._store = torch.empty_like(g)
+        return self.norm.plain(torch.sub(g, y, out=self._store))
+
+    @property
+    def euclidean(self) -> bool:
+        """Whether a solver's own Euclidean norms are what this gauge would measure, to the last bit."""
+        return isinstance(self.norm, Euclidean) and not self._converts and self.entries > 1
 
     @property
     def floor(self) -> float:

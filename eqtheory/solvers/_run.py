@@ -69,6 +69,7 @@ class Run:
         self._anchor = Anchor()
         self._calls = 1
         self._state = self._remembered(memory)
+        self._measures = gauge.euclidean and self._solver.residuals(self._state) is not None
         self._filed: dict[str, Tensor] | None = None
 
     def solve(self) -> Solution:
@@ -79,7 +80,7 @@ class Run:
         """
         ledger, company, last, t = self._ledger, self._company, self._ledger.stop.max_steps, 0
         while True:
-            residual = ledger.quiet(t, self._y, self._g)
+            proposal, residual = self._ahead(t, last)
             if residual is None:
                 reading = ledger.read(self._y, self._g)
                 residual = reading.residual
@@ -96,10 +97,11 @@ class Run:
                     if not remaining:
                         break
                     if company.crowded(remaining):
-                        residual = self._cut(residual)
+                        residual, proposal = self._cut(residual, proposal)
                 if self._watcher is not None:
                     self._watcher.look(t, self._batch, ledger.remaining)
-            proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+            if proposal is None:
+                proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
             self._y = self._advance(proposal)
             self._g = self._operator(self._y, company.x).contiguous()
             self._calls += 1
@@ -107,6 +109,17 @@ class Run:
         out_of_steps = ledger.active
         ledger.close(t, residual)
         return self._solution(out_of_steps)
+
+    def _ahead(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
+        """The residuals, if the host sees that nobody can leave; with the next proposal, if the solver measured them."""
+        ledger = self._ledger
+        if not ledger.may_be_quiet(t):
+            return None, None
+        if t == last or not self._measures:
+            return None, ledger.quiet(self._gauge.quick_distance(self._g, self._y))
+        proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+        size = self._solver.residuals(self._state)
+        return proposal, None if size is None else ledger.quiet(size)
 
     def _advance(self, proposal: Tensor) -> Tensor:
         """Move the samples that are still iterated; the operator's value stands in for a proposal that is not finite."""
@@ -138,20 +151,20 @@ class Run:
             )  # a step may write into it, and the solution may be resumed again
         return merge(fresh, memory.state, memory.index, self._batch)
 
-    def _cut(self, residual: Tensor) -> Tensor:
+    def _cut(self, residual: Tensor, proposal: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Go on with the samples that are still iterated, if the operator treats its samples alone."""
         company, ledger, size, index = self._company, self._ledger, self._company.size, self._company.index
         probes = company.probes
         keep = company.cut(ledger.active, self._y, self._g)
         self._calls += company.probes - probes
         if keep is None:
-            return residual
+            return residual, proposal
         self._file(index)
         ledger.take(keep, company.x)
         self._anchor.take(keep)
         self._state = take(self._state, keep, size)
         self._y, self._g = self._y.index_select(0, keep), self._g.index_select(0, keep)
-        return residual.index_select(0, keep)
+        return residual.index_select(0, keep), None if proposal is None else proposal.index_select(0, keep)
 
     def _file(self, index: Tensor | None) -> None:
         """Write down where everyone stands who was in the batch so far."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eqtheory.solvers._measure import finite_rows
+from eqtheory.solvers._measure import finite_rows, host_sees, largest_entry
 
 __all__ = ["Guard"]
 
@@ -60,17 +60,29 @@ class Guard:
         """Below it, a residual is both the best and clear progress; shape `(batch,)`."""
         return _CLEAR_PROGRESS * torch.minimum(self.mark, self.best)
 
-    def passed(self, size: Tensor, image: Tensor) -> Guard:
-        """Take notice of an evaluation at which every residual is below its `target`.
+    def follow(
+        self, size: Tensor, image: Tensor, proposal: Tensor, *, growth: float, patience: int
+    ) -> tuple[Tensor | None, Tensor, Guard]:
+        """Take notice of one evaluation and decide on the proposal made of it.
 
         Args:
             size: residuals, shape `(batch,)`.
             image: `G` at the states that have them, shape `(batch, n)`.
+            proposal: where the extrapolation would go, shape `(batch, n)`.
+            growth: residual over the best one that makes it start again.
+            patience: steps without clear progress that do.
 
         Returns:
-            The guard with its best and its mark updated.
+            Which samples start again, shape `(batch,)`, or `None` where the host knows that none does; where to go; and the
+            guard for the next step.
         """
-        return Guard(size, size, image, size, torch.zeros_like(self.stale))
+        finite = host_sees(size) and largest_entry(proposal).item() < torch.inf  # false for NaN
+        if finite and (size / self.target).amax().item() < 1:
+            return None, proposal, Guard(size, size, image, size, torch.zeros_like(self.stale))
+        seen = self.see(size, image)
+        if finite and not bool(seen.lost(growth, patience).any()):
+            return None, proposal, seen
+        return seen.decide(proposal, growth=growth, patience=patience)
 
     def see(self, size: Tensor, image: Tensor) -> Guard:
         """Take notice of one evaluation.
@@ -85,11 +97,23 @@ class Guard:
         improved, progress = size < self.best, size < _CLEAR_PROGRESS * self.mark
         return Guard(
             size,
-            torch.where(improved, size, self.best),
+            torch.fmin(size, self.best),
             torch.where(improved.unsqueeze(1), image, self.best_image),
             torch.where(progress, size, self.mark),
-            torch.where(progress, 0, self.stale + 1),
+            (self.stale + 1).masked_fill(progress, 0),
         )
+
+    def lost(self, growth: float, patience: int) -> Tensor:
+        """Which samples have gone too far or stood still for too long.
+
+        Args:
+            growth: residual over the best one that counts as too far.
+            patience: steps without clear progress that count as too long.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return (self.size > growth * self.best) | (self.stale > patience)
 
     def decide(self, proposal: Tensor, *, growth: float, patience: int) -> tuple[Tensor, Tensor, Guard]:
         """Accept the proposal of an extrapolation, or start again from the best state.
@@ -102,7 +126,7 @@ class Guard:
         Returns:
             Which samples start again, shape `(batch,)`; where to go; and the guard for the next step.
         """
-        again = (self.size > growth * self.best) | (self.stale > patience) | ~finite_rows(proposal)
+        again = self.lost(growth, patience) | ~finite_rows(proposal)
         following = Guard(
             self.size,
             torch.where(again, torch.inf, self.best),

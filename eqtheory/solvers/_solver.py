@@ -41,6 +41,20 @@ class Solver(ABC, Generic[S]):
         """
         return self
 
+    def residuals(self, state: S) -> Tensor | None:  # noqa: ARG002  (of the solvers that know them)
+        """Euclidean norms of `g - y` at the states of the last step, if the solver has measured them.
+
+        Where it has, its steps cost no evaluation, and the loop takes the next step before it asks who may leave: one reading
+        of the state serves both.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            Shape `(batch,)`, or `None`.
+        """
+        return None
+
     @abstractmethod
     def init(self, y: Tensor) -> S:
         """Return the state before the first step.

@@ -8,21 +8,32 @@ from typing import Any
 
 import torch
 
-from eqtheory.solvers import Anderson, KrasnoselskiiMann, OnFailure, Picard, Solution, Solver, Stop, fixed_point
+from eqtheory.solvers import (
+    Anderson,
+    AndersonTGS,
+    BarzilaiBorwein,
+    Broyden,
+    OnFailure,
+    Picard,
+    Solution,
+    Solver,
+    Stop,
+    fixed_point,
+)
 from tests.benchmarks.solvers.competitors import Setting, Solve, each
 from tests.benchmarks.solvers.problems import Array, Problem
 
 __all__ = ["SOLVERS", "settings"]
 
 SOLVERS: list[Solver[Any]] = [
-    Anderson(10),
-    Anderson(20),
+    AndersonTGS(2),
+    BarzilaiBorwein(),
+    AndersonTGS(3),
+    AndersonTGS(8),
     Anderson(5),
-    Anderson(3),
-    Anderson(2),
-    Anderson(40),
+    Anderson(10),
+    Broyden(),
     Picard(),
-    KrasnoselskiiMann(0.5),
 ]
 
 
