@@ -17,8 +17,8 @@ With `k` steps in memory that costs `k` products, `k` additions and `k` vectors;
 operators with random symmetric spectra in `[-mu, mu]`, 256 dimensions and 20 steps, to a relative residual of 1e-8,
 
     mu                              0.9      0.99     0.999
-    evaluations, steps / pairs    47 / 92  146 / 268  676 / 1031
-    passes, steps / pairs         0.8 / 5.7  2.7 / 17  13 / 67       (thousands of products and additions of states).
+    evaluations, steps / pairs    47 / 92  167 / 268  759 / 1031
+    passes, steps / pairs         0.8 / 5.7  3.1 / 17  14 / 67       (thousands of products and additions of states).
 
 **Denominator.** `s^T d / (|s| |d|)` is the cosine between the last step and what the model makes of the change of `F` along
 it. Where it is not above `1e-3` in size, the model stays as it is and the next step is `z`. So an update never takes a step
@@ -30,7 +30,7 @@ so nothing has a scale, and a change of scale by a power of two changes no bit o
 
 **Safeguard.** See `_safeguard`. A model that is right in most directions may be wrong by `1 / (1 - mu)` in the others, so that
 on linear operators residuals pass through peaks far above the best on their way down. A `growth` of 10, ample for a
-least-squares extrapolation, restarts this method before it has learnt anything, again and again, where `mu = 0.999`.
+least-squares extrapolation, restarts this method again and again in the middle of what it learns where `mu = 0.999`.
 
 References:
     Broyden 1965, Math. Comp. 19; Gay 1979, SIAM J. Numer. Anal. 16 (linear problems end after at most `2 n` steps); Kelley

@@ -302,10 +302,10 @@ class Anchor:
         return found
 
     def _possible(self, y: Tensor) -> bool:
-        """Whether the first entry of anyone is back, which a host can ask at next to no price."""
+        """Whether the first eight entries of anyone are back, which a host can ask at next to no price."""
         if not host_sees(y) or self._state is None:
             return True
-        return bool(_within_two_ulps(rows(y)[:, :1], rows(self._state)[:, :1]).any())
+        return bool(_within_two_ulps(rows(y)[:, :8], rows(self._state)[:, :8]).any())
 
 
 def _within_two_ulps(a: Tensor, b: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ class Run:
         self._anchor = Anchor()
         self._calls = 1
         self._state = self._remembered(memory)
-        self._measures = gauge.euclidean and self._solver.residuals(self._state) is not None
+        self._finite = self._solver.residuals(self._state) is not None
+        self._measures = gauge.euclidean and not recorder.wanted and self._finite
         self._filed: dict[str, Tensor] | None = None
 
     def solve(self) -> Solution:
@@ -124,7 +125,7 @@ class Run:
     def _advance(self, proposal: Tensor) -> Tensor:
         """Move the samples that are still iterated; the operator's value stands in for a proposal that is not finite."""
         y, g, ledger = self._y, self._g, self._ledger
-        if proposal is not g and not (host_sees(g) and largest_entry(proposal).item() < torch.inf):
+        if proposal is not g and not self._finite and not (host_sees(g) and largest_entry(proposal).item() < torch.inf):
             proposal = torch.where(spread(finite_rows(proposal), g), proposal, g)
         return proposal if ledger.untouched else torch.where(spread(ledger.active, y), proposal, y)
 

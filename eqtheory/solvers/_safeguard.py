@@ -18,9 +18,9 @@ from torch import Tensor
 
 from eqtheory.solvers._measure import finite_rows, host_sees, largest_entry
 
-__all__ = ["Guard"]
+__all__ = ["CLEAR_PROGRESS", "Guard"]
 
-_CLEAR_PROGRESS = 1 - 1e-3
+CLEAR_PROGRESS = 1 - 1e-3
 """A residual this much below the mark sets a new one: a permille, as in the module's argument."""
 
 
@@ -58,7 +58,7 @@ class Guard:
     @property
     def target(self) -> Tensor:
         """Below it, a residual is both the best and clear progress; shape `(batch,)`."""
-        return _CLEAR_PROGRESS * torch.minimum(self.mark, self.best)
+        return CLEAR_PROGRESS * torch.minimum(self.mark, self.best)
 
     def follow(
         self, size: Tensor, image: Tensor, proposal: Tensor, *, growth: float, patience: int
@@ -94,7 +94,7 @@ class Guard:
         Returns:
             The guard with its best and its mark updated.
         """
-        improved, progress = size < self.best, size < _CLEAR_PROGRESS * self.mark
+        improved, progress = size < self.best, size < CLEAR_PROGRESS * self.mark
         return Guard(
             size,
             torch.fmin(size, self.best),

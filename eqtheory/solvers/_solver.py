@@ -44,8 +44,8 @@ class Solver(ABC, Generic[S]):
     def residuals(self, state: S) -> Tensor | None:  # noqa: ARG002  (of the solvers that know them)
         """Euclidean norms of `g - y` at the states of the last step, if the solver has measured them.
 
-        Where it has, its steps cost no evaluation, and the loop takes the next step before it asks who may leave: one reading
-        of the state serves both.
+        Where it has, its steps cost no evaluation and its proposals are finite wherever `g` is, and the loop takes the next step
+        before it asks who may leave: one reading of the state serves both.
 
         Args:
             state: what `step` returned.

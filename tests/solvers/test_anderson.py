@@ -107,7 +107,7 @@ def test_safeguard_makes_every_contraction_converge(monkeypatch: pytest.MonkeyPa
     safe = kinked(2, 10.0)
     assert bool(safe.converged.all())
     assert int(safe.evaluations.max()) < 50
-    monkeypatch.setattr(_safeguard, "_CLEAR_PROGRESS", 1e300)  # every residual counts as progress: no restart, ever
+    monkeypatch.setattr(_safeguard, "CLEAR_PROGRESS", 1e300)  # every residual counts as progress: no restart, ever
     bare = kinked(2, 1e300)
     assert not bool(bare.converged.all())
 

@@ -26,10 +26,10 @@ from tests.benchmarks.solvers.problems import Array, Problem
 __all__ = ["SOLVERS", "settings"]
 
 SOLVERS: list[Solver[Any]] = [
+    AndersonTGS(2, native=True),
     AndersonTGS(2),
+    AndersonTGS(30, native=True),
     BarzilaiBorwein(),
-    AndersonTGS(3),
-    AndersonTGS(8),
     Anderson(5),
     Anderson(10),
     Broyden(),

@@ -35,10 +35,12 @@ def chosen(problem: Problem, who: str) -> Setting:
     elif wanted["library"] == "jaxopt":
         settings = competitors.jaxopt_settings(problem)
     elif wanted["library"] == "torchdeq":
-        settings = competitors.torchdeq_settings(problem)
+        settings = competitors.torchdeq_settings()
     else:
-        settings = competitors.scipy_settings(problem)
-    return next(setting for setting in settings if setting.name == wanted["name"])
+        settings = competitors.scipy_settings()
+    found = [setting for setting in settings if setting.name == wanted["name"]]
+    assert found, f"{wanted['name']} is no longer tried: run the race with --record"
+    return found[0]
 
 
 @pytest.mark.parametrize("who", ["ours", "theirs"])
@@ -50,7 +52,7 @@ def test_time_to_a_true_error(benchmark: Any, name: str, who: str) -> None:
         pytest.importorskip(wanted["library"])
     problem = build(name)
     solve = chosen(problem, who).prepare(problem)
-    out = benchmark.pedantic(solve.run, (wanted["tol"], wanted["limit"]), rounds=5, iterations=1, warmup_rounds=1)
+    out = benchmark.pedantic(solve.run, (wanted["tol"], wanted["limit"]), rounds=3, iterations=1, warmup_rounds=1)
     value, evaluations = solve.read(out)
     benchmark.extra_info.update(library=wanted["library"], setting=wanted["name"], evaluations=evaluations)
     assert problem.error(value) <= GOAL
@@ -62,9 +64,11 @@ def test_the_known_equilibrium_is_one(name: str) -> None:
     x = competitors.each(torch.from_numpy, problem.x)
     at = problem.solution.astype(problem.dtype)
     image = problem.torch_map()(torch.from_numpy(at), x).numpy()
-    assert problem.error(image) <= 1e-6
-    assert problem.error(problem.numpy_map()(at, problem.x)) <= 1e-6
-    assert problem.error(problem.start) == 1.0
+    # Six digits of error need far fewer of residual than are asked for where the arithmetic has them.
+    resolved = 1e-12 if at.itemsize == 8 else GOAL
+    assert problem.error(image) <= resolved
+    assert problem.error(problem.numpy_map()(at, problem.x)) <= resolved
+    assert problem.error(problem.start) == pytest.approx(1.0)
 
 
 def test_a_wrong_equilibrium_is_seen() -> None:
