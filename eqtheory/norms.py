@@ -141,6 +141,18 @@ class Norm(Metric):
         return self(gap.flatten(0, 1)).reshape(a.shape[0], b.shape[0])
 
 
+def host_sees(t: Tensor) -> bool:
+    """Whether the host may branch on a tensor's value without waiting for an accelerator.
+
+    Args:
+        t: any tensor.
+
+    Returns:
+        True on a CPU.
+    """
+    return t.device.type == "cpu"
+
+
 def _rows(v: Tensor) -> Tensor:
     if v.ndim == 0:
         raise ShapeError("v", "a tensor without axes", "a batch axis first", "use v.unsqueeze(0)")
@@ -212,7 +224,7 @@ class Euclidean(_EntrywiseNorm):
         # Squares of entries below the root of the smallest normal number lose digits, those above the root of the largest
         # overflow; such samples are scaled first. On a CPU the question costs little, elsewhere it would drain the queue.
         smallest = self.safe(v.dtype)
-        if v.device.type == "cpu":
+        if host_sees(v):
             low, high = torch.aminmax(plain)
             if low.item() >= smallest and high.item() < torch.inf:  # false for NaN as well
                 return plain

@@ -29,7 +29,7 @@
     for (long half = STRANDS / 2; half; half /= 2) \
         for (long c = 0; c < half; c++) p[c] += p[c + half];
 
-/* batch, n; slots, slot: directions lie in `slots` places in turn and the newest goes to `slot`, which is the oldest's;
+/* batch, n; slots, slot: directions lie in `slots` places in turn, one more than are kept, and the newest goes to `slot`;
    y, g: states and their images; f, h: residuals and images of the previous step; directions, moves: (batch, slots, n);
    lengths (zero where there is no direction) and along: (batch, slots); image, best, mark, stale: the safeguard;
    known: whether f and h may be differenced with; size, out: residuals and proposals. */
@@ -48,7 +48,7 @@ void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, con
         const long whole = n - n % STRANDS;
         REAL s0[STRANDS] = {0}, s1[STRANDS] = {0};
 
-        /* The slot's own direction is the oldest and is forgotten. */
+        /* The slot's own direction has not been in use since the last step. */
         for (long k = 0; k < whole; k += STRANDS)
             for (long c = 0; c < STRANDS; c++) {
                 const REAL r = gi[k + c] - yi[k + c], e = r - fi[k + c];
@@ -94,8 +94,9 @@ void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, con
             }
         }
 
+        /* The oldest of those the newest was reduced against is not kept. */
         memcpy(oi, hi, n * sizeof(REAL));
-        for (long t = 1; t <= slots; t++) {
+        for (long t = 2; t <= slots; t++) {
             const long j = (slot + t) % slots;
             if (!(len[j] > 0)) continue;
             const REAL c = a[j], *m = W + j * n;

@@ -47,11 +47,14 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._measure import dot, rows, working
+from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
 
 __all__ = ["Broyden", "BroydenState"]
+
+_LOOK = 8
+"""Steps an accelerator works between two looks of the host."""
 
 _SMALLEST_COSINE = 1e-3
 """Between the last step and the change it made, as the model sees it; see the module."""
@@ -132,6 +135,17 @@ class Broyden(Solver[BroydenState]):
             guard=Guard.fresh(flat),
         )
 
+    def residuals(self, state: BroydenState) -> Tensor:
+        """Euclidean norms of the residuals that the last step saw.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            Shape `(batch,)`.
+        """
+        return state.guard.size
+
     def step(self, state: BroydenState, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, BroydenState]:  # noqa: ARG002
         """Propose the quasi-Newton states.
 
@@ -150,8 +164,7 @@ class Broyden(Solver[BroydenState]):
         noise = _ROUNDINGS * unit_roundoff(y.dtype) * torch.linalg.vector_norm(image, dim=1)
         step, usable = _quasi_newton(state, f, noise)
         patience = 2 * min(self.memory, 2 * f.shape[1])
-        guard = state.guard.see(size, image)
-        again, proposal, guard = guard.decide(here + step, growth=self.growth, patience=patience)
+        again, proposal, guard = state.guard.follow(size, image, here + step, growth=self.growth, patience=patience)
         full = state.age >= self.memory
         following = self._remember(state, step, usable, empty=full if again is None else full | again, guard=guard)
         return proposal.reshape(y.shape).to(y.dtype), following
@@ -169,7 +182,8 @@ class Broyden(Solver[BroydenState]):
             ratio = torch.where(usable, length / torch.where(usable, state.length, 1.0), 0.0)
             ratios = torch.where(empty.unsqueeze(1), 0.0, torch.cat([ratios, ratio.unsqueeze(1)], dim=1))
         age = torch.where(empty, 0, state.age + 1)
-        if len(units) >= self.memory:  # the steps that no sample remembers; a look at the device, but a rare one
+        # Steps that no sample remembers are dropped; that takes a look, for which an accelerator is made to wait now and then only.
+        if len(units) >= self.memory + (0 if host_sees(age) else _LOOK):
             unused = len(units) - int(age.max())
             units, ratios = units[unused:], ratios[:, unused:]
         return BroydenState(units, ratios, torch.where(taken, length, 0.0), age, guard)

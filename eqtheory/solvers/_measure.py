@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and documented, but not in torch's own `__all__`
 
-from eqtheory.norms import Euclidean, Norm
+from eqtheory.norms import Euclidean, Norm, host_sees
 from eqtheory.roundoff import gamma, unit_roundoff
 
 __all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "rows", "spread", "working"]
@@ -84,18 +84,6 @@ def finite_rows(v: Tensor) -> Tensor:
     """
     low, high = torch.aminmax(rows(v), dim=1)
     return (low > -torch.inf) & (high < torch.inf)
-
-
-def host_sees(t: Tensor) -> bool:
-    """Whether the host may branch on a tensor's value without waiting for an accelerator.
-
-    Args:
-        t: any tensor.
-
-    Returns:
-        True on a CPU.
-    """
-    return t.device.type == "cpu"
 
 
 def working(dtype: torch.dtype) -> torch.dtype:

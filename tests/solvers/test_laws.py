@@ -31,6 +31,7 @@ SOLVERS: dict[str, Solver[Any]] = {
     "anderson, long memory": Anderson(memory=12),
     "barzilai_borwein": BarzilaiBorwein(),
     "anderson, truncated": AndersonTGS(),
+    "anderson, truncated, compiled": AndersonTGS(2, native=True),
     "anderson, truncated to 1, mixed": AndersonTGS(memory=1, mixing=0.5),
 }
 solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)

@@ -161,9 +161,9 @@ def _relu(name: str) -> Problem:
     batch, n = 4096, 64
     S, R = _symmetric(rng, n, -1.0, 1.0), rng.standard_normal((n, n)) / np.sqrt(n)
     W = S + 0.1 * R
-    W = (0.99 * W / np.linalg.norm(W, 2)).astype(np.float32).astype(np.float64)
+    W = 0.99 * W / np.linalg.norm(W, 2)
     z = rng.standard_normal((batch, n)) + 2.5
-    x = (z - np.maximum(z, 0) @ W.T).astype(np.float32).astype(np.float64)
+    x = z - np.maximum(z, 0) @ W.T
     y = np.maximum(z, 0)
     for _ in range(50):  # Newton's method: exact once the set of active units is found
         active = (y @ W.T + x > 0).astype(np.float64)
@@ -172,7 +172,7 @@ def _relu(name: str) -> Problem:
         y = new
         if done:
             break
-    return _dense(name, W, x, y, "relu", np.float32)
+    return _dense(name, W, x, y, "relu")
 
 
 def _fourier(name: str) -> Problem:
