@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 
-.PHONY: check test lint types layers bench clean
+.PHONY: check test lint types layers bench race clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,11 @@ layers: $(VENV)/installed
 # Benchmarks compare commands side by side in one run; they are never part of the tests.
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -p no:xdist
+
+# The race of our solvers against torchdeq, jaxopt and scipy to the same true error, on one core; several minutes.
+race: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[peers]"
+	$(BIN)/python -W ignore -m tests.benchmarks.solvers.race --recorded
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .hypothesis .mypy_cache .ruff_cache

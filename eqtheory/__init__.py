@@ -27,7 +27,20 @@ if TYPE_CHECKING:
     from eqtheory.bounds import Bound, Bracket, Evidence, LocalBound, Side, Verdict, VerdictKind
     from eqtheory.errors import EqTheoryError
     from eqtheory.operators import ImplicitOperator, Regularity, as_operator
-    from eqtheory.solvers import Anderson, KrasnoselskiiMann, Picard, Solution, Status, Stop, fixed_point
+    from eqtheory.solvers import (
+        Anderson,
+        AndersonTGS,
+        BarzilaiBorwein,
+        Broyden,
+        Halpern,
+        KrasnoselskiiMann,
+        NewtonKrylov,
+        Picard,
+        Solution,
+        Status,
+        Stop,
+        fixed_point,
+    )
     from eqtheory.theorems import bibtex, theorem
 
 __version__ = "0.1.0"
@@ -48,20 +61,38 @@ _NAMES = {
     "eqtheory.bounds": ("Bound", "Bracket", "Evidence", "LocalBound", "Side", "Verdict", "VerdictKind"),
     "eqtheory.errors": ("EqTheoryError",),
     "eqtheory.operators": ("ImplicitOperator", "Regularity", "as_operator"),
-    "eqtheory.solvers": ("Anderson", "KrasnoselskiiMann", "Picard", "Solution", "Status", "Stop", "fixed_point"),
+    "eqtheory.solvers": (
+        "Anderson",
+        "AndersonTGS",
+        "BarzilaiBorwein",
+        "Broyden",
+        "Halpern",
+        "KrasnoselskiiMann",
+        "NewtonKrylov",
+        "Picard",
+        "Solution",
+        "Status",
+        "Stop",
+        "fixed_point",
+    ),
     "eqtheory.theorems": ("bibtex", "theorem"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Anderson",
+    "AndersonTGS",
+    "BarzilaiBorwein",
     "Bound",
     "Bracket",
+    "Broyden",
     "EqTheoryError",
     "Evidence",
+    "Halpern",
     "ImplicitOperator",
     "KrasnoselskiiMann",
     "LocalBound",
+    "NewtonKrylov",
     "Picard",
     "Regularity",
     "Side",

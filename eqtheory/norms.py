@@ -17,7 +17,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError, ShapeError
 
-__all__ = ["BlockSum", "Euclidean", "Metric", "Norm", "Spectral", "Sum", "Sup", "same_shape", "slopes_of"]
+__all__ = ["BlockSum", "Euclidean", "Metric", "Norm", "Spectral", "Sum", "Sup", "host_sees", "same_shape", "slopes_of"]
 
 
 def same_shape(name: str, a: Tensor, b: Tensor) -> None:

@@ -155,7 +155,7 @@ def class_gaps(cls: type, label: str) -> list[str]:
     gaps: list[str] = []
     if "__init__" in vars(cls) and not issubclass(cls, Enum):
         described = [line.strip().partition(":")[0] for line in section(doc, "Args").splitlines()]
-        arguments = [n for n in arguments_of(inspect.signature(cls)) if n not in constants_of(cls)]
+        arguments = [n for n in arguments_of(inspect.signature(cls)) if n not in constants_of(cls) and n[0] != "_"]
         gaps += [f"{label}: argument {name} is not described" for name in arguments if name not in described]
     for name, member in vars(cls).items():
         if name.startswith("_") or name in inspect.get_annotations(cls):  # a field, described under Args

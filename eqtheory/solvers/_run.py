@@ -16,7 +16,7 @@ from eqtheory.errors import InputError
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers._company import Company
 from eqtheory.solvers._ledger import Anchor, Ledger
-from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, spread
+from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, spread, working
 from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver
@@ -69,7 +69,9 @@ class Run:
         self._anchor = Anchor()
         self._calls = 1
         self._state = self._remembered(memory)
-        self._finite = self._solver.residuals(self._state) is not None
+        # Proposals worked out in float32 may overflow when they are rounded to half precision.
+        whole = working(y.dtype) == y.dtype
+        self._finite = whole and self._solver.residuals(self._state) is not None
         self._measures = gauge.euclidean and not recorder.wanted and self._finite
         self._filed: dict[str, Tensor] | None = None
 

@@ -441,7 +441,7 @@ def test_memory_is_rows_of_the_batch() -> None:
 
 
 def test_stagnation_is_seen() -> None:
-    """Where rounding allows no more, the line search moves to and fro and the solve ends before `max_steps`."""
+    """Where rounding allows no more, the line search moves back and forth and the solve ends before `max_steps`."""
     p = problem("tanh", torch.float32)
     s = fixed_point(p.operator, p.x, p.y0, solver=NewtonKrylov(), stop=Stop(rtol=1e-12), on_failure=RETURN)
     assert set(s.status.tolist()) <= {Status.STAGNATED.value, Status.CONVERGED.value, Status.CYCLING.value}
