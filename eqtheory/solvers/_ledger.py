@@ -66,7 +66,7 @@ class Ledger:
         self.untouched = True
         self._remaining: int | None = batch
         self._near: Tensor | None = None
-        self._room = 0.0
+        self._room, self._nearest, self._least_limit = 0.0, torch.inf, 0.0
         self._limit: Tensor | None = None
         self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
         self._unit = unit_roundoff(y.dtype)
@@ -113,6 +113,13 @@ class Ledger:
         """
         if self._near is None:
             return None
+        # First against one number for all, which is enough where the samples are alike. Comparisons with NaN are false.
+        if self.untouched:
+            low, high = torch.aminmax(residual) if residual.numel() > 1 else (residual, residual)
+            if low.item() > self._nearest and high.item() < self._least_limit:
+                return residual
+            if residual.numel() == 1:
+                return None
         times = residual / self._near
         if not self.untouched:
             times = torch.where(self.active, times, 1.5)
@@ -139,6 +146,7 @@ class Ledger:
             self._near = (1000 * reading.tolerance).clamp_min(self.gauge.floor)
             if self.prompt:
                 self._room = (self._limit / self._near).amin().item()
+                self._nearest, self._least_limit = self._near.amax().item(), self._limit.amin().item()
         sane = reading.residual <= self._limit
         close = reading.tested <= reading.tolerance
         staying = sane & ~(close if self._near is None else close & (reading.residual <= self._near))
