@@ -30,19 +30,19 @@
         for (long c = 0; c < half; c++) p[c] += p[c + half];
 
 /* batch, n; slots, slot: directions lie in `slots` places in turn, one more than are kept, and the newest goes to `slot`;
-   y, g: states and their images; f, h: residuals and images of the previous step; directions, moves: (batch, slots, n);
-   lengths (zero where there is no direction) and along: (batch, slots); image, best, mark, stale: the safeguard;
-   known: whether f and h may be differenced with; size, out: residuals and proposals. */
-void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, const REAL *restrict g, REAL *restrict f,
-          REAL *restrict h, REAL *restrict directions, REAL *restrict moves, REAL *restrict lengths, REAL *restrict along,
-          REAL *restrict image, REAL *restrict best, REAL *restrict mark, long *restrict stale,
-          unsigned char *restrict known, REAL *restrict size, REAL *restrict out, double mixing, double floor_,
-          double tiny, double progress, double growth, long patience) {
+   y, g: states and their images; out: proposals;
+   vectors: (batch, 3 + 2 slots, n): residual and image of the previous step, best image, directions, moves;
+   numbers: (batch, 5 + 2 slots): residual, best, mark, steps since the mark, whether the previous step may be differenced with,
+   lengths of the directions (zero where there is none), components along them. */
+void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, const REAL *restrict g, REAL *restrict vectors,
+          REAL *restrict numbers, REAL *restrict out, double mixing, double floor_, double tiny, double progress,
+          double growth, long patience) {
     for (long i = 0; i < batch; i++) {
         const REAL *yi = y + i * n, *gi = g + i * n;
-        REAL *fi = f + i * n, *hi = h + i * n, *oi = out + i * n;
-        REAL *V = directions + i * slots * n, *W = moves + i * slots * n;
-        REAL *len = lengths + i * slots, *a = along + i * slots;
+        REAL *oi = out + i * n, *fi = vectors + i * (3 + 2 * slots) * n, *hi = fi + n, *image = hi + n;
+        REAL *V = image + n, *W = V + slots * n;
+        REAL *size = numbers + i * (5 + 2 * slots), *best = size + 1, *mark = size + 2, *stale = size + 3, *known = size + 4;
+        REAL *len = size + 5, *a = len + slots;
         REAL *d = V + slot * n, *w = W + slot * n;
         const REAL beta = (REAL)mixing;
         const long whole = n - n % STRANDS;
@@ -64,10 +64,10 @@ void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, con
         }
         GATHER(s0) GATHER(s1)
         const REAL squares = s0[0], difference = s1[0];
-        const REAL residual = size[i] = (REAL)sqrt((double)squares);
+        const REAL residual = *size = (REAL)sqrt((double)squares);
 
         len[slot] = 0;
-        if (known[i]) {
+        if (*known > 0) {
             for (long t = 1; t < slots; t++) {
                 const long j = (slot + t) % slots;
                 if (!(len[j] > 0)) continue;
@@ -109,18 +109,18 @@ void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, con
         GATHER(bad)
         const REAL sum = bad[0];
 
-        if (residual < best[i]) {
-            best[i] = residual;
-            memcpy(image + i * n, gi, n * sizeof(REAL));
+        if (residual < *best) {
+            *best = residual;
+            memcpy(image, gi, n * sizeof(REAL));
         }
-        stale[i]++;
-        if (residual < (REAL)progress * mark[i]) mark[i] = residual, stale[i] = 0;
-        known[i] = 1;
-        if (residual > (REAL)growth * best[i] || stale[i] > patience || sum != 0) {
-            memcpy(oi, image + i * n, n * sizeof(REAL));
+        *stale += 1;
+        if (residual < (REAL)progress * *mark) *mark = residual, *stale = 0;
+        *known = 1;
+        if (residual > (REAL)growth * *best || *stale > patience || sum != 0) {
+            memcpy(oi, image, n * sizeof(REAL));
             for (long t = 0; t < slots; t++) len[t] = 0;
-            best[i] = mark[i] = (REAL)INFINITY;
-            stale[i] = 0, known[i] = 0;
+            *best = *mark = (REAL)INFINITY;
+            *stale = 0, *known = 0;
         }
     }
 }

@@ -172,13 +172,14 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         Returns:
             The next states and the next memory.
         """
-        here, image = rows(y.to(state.f.dtype)), rows(g.to(state.f.dtype))
+        dtype = working(y.dtype)
+        here, image = (t if t.ndim == 2 and t.dtype == dtype else rows(t.to(dtype)) for t in (y, g))
         floor, tiny = max(self.floor, 4 * sqrt(unit_roundoff(here.dtype))), torch.finfo(here.dtype).tiny
         patience = 2 * max(min(self.memory, here.shape[1]), 3)
         if isinstance(state, NativeState):
             settings = {"mixing": self.mixing, "floor": floor, "growth": self.growth}
             proposal, kept = extrapolate(state, here, image, patience=patience, **settings)
-            return proposal.reshape(y.shape).to(y.dtype), kept
+            return proposal if here is y else proposal.reshape(y.shape).to(y.dtype), kept
         store_f, store_d, store_w, work = state.spare
         f = torch.sub(image, here, out=store_f)
         h = image if self.mixing == 1 else here + self.mixing * f

@@ -22,34 +22,21 @@ class NativeState:
     """What the compiled iteration remembers; everything is written in place, the batch is the first axis of every tensor.
 
     Args:
-        f: residuals at the previous states, shape `(batch, n)`.
-        h: their images `y + beta f`.
-        directions: orthogonal directions, shape `(batch, m + 1, n)`; one more than are used, for the next.
-        moves: the moves that go with them.
-        lengths: of the directions, shape `(batch, m + 1)`; zero where there is none.
-        along: `<d, f> / |d|^2` of each, shape `(batch, m + 1)`.
+        vectors: shape `(batch, 3 + 2 (m + 1), n)`: residual and image at the previous state, image at the best state, directions,
+            their moves.
+        numbers: shape `(batch, 5 + 2 (m + 1))`: last residual, best one, the safeguard's mark, steps since it, whether the previous
+            state may be differenced with, lengths of the directions (zero where there is none), components along them.
         slot: where the next direction goes.
-        image: `G` at the best state since the last restart, shape `(batch, n)`.
-        best: its residual, shape `(batch,)`.
-        mark: residual at the last clear progress, shape `(batch,)`.
-        stale: steps since then, shape `(batch,)`.
-        known: whether there is a previous state to difference with, uint8, shape `(batch,)`.
-        size: residuals at the last states, shape `(batch,)`.
     """
 
-    f: Tensor
-    h: Tensor
-    directions: Tensor
-    moves: Tensor
-    lengths: Tensor
-    along: Tensor
+    vectors: Tensor
+    numbers: Tensor
     slot: int
-    image: Tensor
-    best: Tensor
-    mark: Tensor
-    stale: Tensor
-    known: Tensor
-    size: Tensor
+
+    @property
+    def size(self) -> Tensor:
+        """Residuals at the last states, shape `(batch,)`."""
+        return self.numbers[:, 0]
 
 
 def empty(flat: Tensor, kept: int) -> NativeState:
@@ -69,21 +56,10 @@ def empty(flat: Tensor, kept: int) -> NativeState:
         raise InputError("native", f"True, and states on {flat.device}", "states on a CPU", "pass native=False")
     batch, n = flat.shape
     _kernel(flat.dtype)  # compiled before the first step, where an error belongs
-    return NativeState(
-        f=torch.zeros_like(flat),
-        h=torch.zeros_like(flat),
-        directions=flat.new_zeros(batch, kept + 1, n),
-        moves=flat.new_zeros(batch, kept + 1, n),
-        lengths=flat.new_zeros(batch, kept + 1),
-        along=flat.new_zeros(batch, kept + 1),
-        slot=0,
-        image=torch.zeros_like(flat),
-        best=flat.new_full((batch,), torch.inf),
-        mark=flat.new_full((batch,), torch.inf),
-        stale=torch.zeros(batch, dtype=torch.int64),
-        known=torch.zeros(batch, dtype=torch.uint8),
-        size=flat.new_full((batch,), torch.inf),
-    )
+    slots = kept + 1
+    numbers = flat.new_zeros(batch, 5 + 2 * slots)
+    numbers[:, :3] = torch.inf
+    return NativeState(flat.new_zeros(batch, 3 + 2 * slots, n), numbers, 0)
 
 
 def extrapolate(
@@ -106,22 +82,16 @@ def extrapolate(
     y, g = y.contiguous(), g.contiguous()
     out = torch.empty_like(g)
     batch, n = g.shape
-    slots = state.lengths.shape[1]
-    tensors = (
-        y, g, state.f, state.h, state.directions, state.moves, state.lengths, state.along, state.image,
-        state.best, state.mark, state.stale, state.known, state.size, out,
-    )  # fmt: skip
-    _kernel(g.dtype)(
-        batch, n, slots, state.slot, *(t.data_ptr() for t in tensors),
-        mixing, floor, torch.finfo(g.dtype).tiny, CLEAR_PROGRESS, growth, patience,
-    )  # fmt: skip
-    object.__setattr__(state, "slot", (state.slot + 1) % slots)
-    return out, state
+    slots = (state.numbers.shape[1] - 5) // 2
+    pointers = (t.data_ptr() for t in (y, g, state.vectors, state.numbers, out))
+    tiny = torch.finfo(g.dtype).tiny
+    _kernel(g.dtype)(batch, n, slots, state.slot, *pointers, mixing, floor, tiny, CLEAR_PROGRESS, growth, patience)
+    return out, NativeState(state.vectors, state.numbers, (state.slot + 1) % slots)
 
 
 @cache
 def _kernel(dtype: torch.dtype) -> Any:
     function = getattr(library("_anderson_tgs"), "tgs_step_double" if dtype is torch.float64 else "tgs_step_float")
-    function.argtypes = [*[ctypes.c_long] * 4, *[ctypes.c_void_p] * 15, *[ctypes.c_double] * 5, ctypes.c_long]
+    function.argtypes = [*[ctypes.c_long] * 4, *[ctypes.c_void_p] * 5, *[ctypes.c_double] * 5, ctypes.c_long]
     function.restype = None
     return function
