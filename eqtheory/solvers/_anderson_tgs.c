@@ -109,7 +109,7 @@ void STEP(long batch, long n, long slots, long slot, const REAL *restrict y, con
         GATHER(bad)
         const REAL sum = bad[0];
 
-        if (residual < *best) {
+        if (residual <= *best) { /* also where both overflow: the image of the start must not outlive its residual */
             *best = residual;
             memcpy(image, gi, n * sizeof(REAL));
         }

@@ -107,7 +107,7 @@ def first_value(operator: ImplicitOperator, x: Any, y: Tensor) -> Tensor:
         InputError: another dtype or device, or `G` overwrote its argument.
         GradientUnavailableError: autograd is on and the value requires a gradient.
     """
-    version = None if y.is_inference() else y._version  # noqa: SLF001  (torch's counter of in-place changes)
+    before = y.clone()
     g = operator(y, x)
     if not isinstance(g, Tensor) or g.shape != y.shape:
         came = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else type(g).__name__
@@ -119,7 +119,7 @@ def first_value(operator: ImplicitOperator, x: Any, y: Tensor) -> Tensor:
             f"{y.dtype} on {y.device}, as the states",
             "cast inside G, or pass y0 so",
         )
-    if version is not None and y._version != version:  # noqa: SLF001
+    if not torch.equal(before, y):
         raise InputError(
             "G",
             "an operator that overwrites its argument y",

@@ -101,9 +101,9 @@ class Ledger:
     def quiet(self, residual: Tensor) -> Tensor | None:
         """Say, from residuals alone, whether everyone stays.
 
-        A sample is looked at closely when its residual has come within a factor 1000 of the tolerance that belongs to the
-        image of the last full reading, and at every eighth step. So a sample could pass the test unnoticed for seven steps
-        only if its image grew by a factor 1000 meanwhile.
+        A sample is looked at closely when its residual has come within a factor 1000 of the tolerance that belonged to its size
+        at the last full reading, and at every eighth step and the last. So a sample could pass the test unnoticed for seven
+        steps only if its image grew by a factor 1000 meanwhile.
 
         Args:
             residual: at the current states, shape `(batch,)`, right where it lies between the gauge's floor and infinity.
@@ -127,15 +127,16 @@ class Ledger:
         return residual if low.item() > 1 and high.item() < self._room else None
 
     def _tolerance(self, size: Tensor) -> Tensor:
-        scaled = size * self.stop.rtol
+        scaled = size.clamp_max(torch.finfo(size.dtype).max) * self.stop.rtol
         return scaled + self.stop.atol if self.stop.atol else scaled
 
-    def judge(self, t: int, reading: Reading) -> None:
+    def judge(self, t: int, reading: Reading, *, last: bool = False) -> None:
         """Let go of the samples that have converged, diverged or become non-finite.
 
         Args:
             t: the step.
             reading: what was measured at the states of step `t`.
+            last: whether no step follows.
         """
         if self._limit is None:
             # The largest number as a limit keeps infinite residuals outside even where the start is already huge.
@@ -143,13 +144,13 @@ class Ledger:
             self._limit = (self._growth * (reading.image + reading.residual)).clamp_max(top)
         # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
         if t % FULL_READING == 0 and self.stop.of is Quantity.RESIDUAL:
-            self._near = (1000 * reading.tolerance).clamp_min(self.gauge.floor)
+            self._near = (1000 * self._tolerance(reading.image + reading.residual)).clamp_min(self.gauge.floor)
             if self.prompt:
                 self._room = (self._limit / self._near).amin().item()
                 self._nearest, self._least_limit = self._near.amax().item(), self._limit.amin().item()
         sane = reading.residual <= self._limit
         close = reading.tested <= reading.tolerance
-        staying = sane & ~(close if self._near is None else close & (reading.residual <= self._near))
+        staying = sane & ~(close if self._near is None or last else close & (reading.residual <= self._near))
         if self.prompt and self.untouched and bool(staying.all()):
             return
         staying &= self.active

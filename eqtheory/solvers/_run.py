@@ -59,7 +59,11 @@ class Run:
         watcher: Watcher | None,
         memory: Memory | None,
     ) -> None:
-        self._operator, self._y, self._g = operator, y, g
+        # An operator may return the same storage every time. The first value is kept until there is a second one, so that equal
+        # addresses are proof.
+        self._operator, self._y, self._g = operator, y, g.clone()
+        self._lent: Tensor | None = g
+        self._reuses = False
         self._original, self._batch = solver, y.shape[0]
         self._solver = solver.attached(self._pushforward)
         self._ledger, self._gauge, self._recorder = ledger, gauge, recorder
@@ -87,7 +91,7 @@ class Run:
             if residual is None:
                 reading = ledger.read(self._y, self._g)
                 residual = reading.residual
-                ledger.judge(t, reading)
+                ledger.judge(t, reading, last=t == last)
             if (seen := self._anchor.look(t, self._y)) is not None:
                 ledger.judge_return(t, reading, self._y, *seen)
             if self._recorder.wanted:
@@ -106,7 +110,7 @@ class Run:
             if proposal is None:
                 proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
             self._y = self._advance(proposal)
-            self._g = self._operator(self._y, company.x).contiguous()
+            self._g = self._owned(self._operator(self._y, company.x).contiguous())
             self._calls += 1
             t += 1
         out_of_steps = ledger.active
@@ -116,13 +120,19 @@ class Run:
     def _ahead(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
         """The residuals, if the host sees that nobody can leave; with the next proposal, if the solver measured them."""
         ledger = self._ledger
-        if not ledger.may_be_quiet(t):
+        if t == last or not ledger.may_be_quiet(t):
             return None, None
-        if t == last or not self._measures:
+        if not self._measures:
             return None, ledger.quiet(self._gauge.quick_distance(self._g, self._y))
         proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
         size = self._solver.residuals(self._state)
         return proposal, None if size is None else ledger.quiet(size)
+
+    def _owned(self, g: Tensor) -> Tensor:
+        """The operator's value in storage that its next evaluation leaves alone."""
+        if self._lent is not None:
+            self._reuses, self._lent = g.data_ptr() == self._lent.data_ptr(), None
+        return g.clone() if self._reuses else g
 
     def _advance(self, proposal: Tensor) -> Tensor:
         """Move the samples that are still iterated; the operator's value stands in for a proposal that is not finite."""

@@ -94,7 +94,7 @@ class Guard:
         Returns:
             The guard with its best and its mark updated.
         """
-        improved, progress = size < self.best, size < CLEAR_PROGRESS * self.mark
+        improved, progress = size <= self.best, size < CLEAR_PROGRESS * self.mark
         return Guard(
             size,
             torch.fmin(size, self.best),
