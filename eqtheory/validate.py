@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 
-__all__ = ["batch_of", "inside", "open_unit", "positive"]
+__all__ = ["above_one", "batch_of", "count", "inside", "open_unit", "positive"]
 
 
 def batch_of(name: str, value: Any, *, trailing: tuple[int | None, ...] | None = None) -> Tensor:
@@ -108,4 +108,42 @@ def open_unit(name: str, value: float, *, include_one: bool = False) -> float:
         raise InputError(
             name, str(value), f"0 < {name} {'<=' if include_one else '<'} 1", f"pass for example {name}=0.5"
         )
+    return value
+
+
+def above_one(name: str, value: float, usual: float) -> float:
+    """Require a number above one.
+
+    Args:
+        name: name of the argument.
+        value: what came.
+        usual: what to pass instead.
+
+    Returns:
+        `value`, unchanged.
+
+    Raises:
+        InputError: one or less, or NaN.
+    """
+    if not value > 1:
+        raise InputError(name, str(value), "a number > 1", f"pass {name}={usual}")
+    return value
+
+
+def count(name: str, value: int, remedy: str) -> int:
+    """Require an integer of at least one.
+
+    Args:
+        name: name of the argument.
+        value: what came.
+        remedy: what to pass instead.
+
+    Returns:
+        `value`, unchanged.
+
+    Raises:
+        InputError: less, or no integer.
+    """
+    if not (isinstance(value, int) and value >= 1):
+        raise InputError(name, str(value), "an integer >= 1", remedy)
     return value

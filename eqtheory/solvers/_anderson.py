@@ -34,7 +34,7 @@ from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
-from eqtheory.validate import open_unit
+from eqtheory.validate import above_one, count, open_unit
 
 __all__ = ["Anderson", "AndersonState"]
 
@@ -64,7 +64,7 @@ class AndersonState:
 class Anderson(Solver[AndersonState]):
     """Extrapolate from the last few steps: the step that would have been best for a linear operator.
 
-    Costs `O(memory)` states of storage, about `3 memory` passes over the state a step, and one evaluation. Every sample has
+    Costs `O(memory)` states of storage, about `11 memory + 20` reads and writes of the state a step, and one evaluation. Every sample has
     its own least-squares problem. Half precision is extrapolated in float32.
 
     Args:
@@ -89,13 +89,11 @@ class Anderson(Solver[AndersonState]):
     growth: float = 10.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.memory, int) and self.memory >= 1):
-            raise InputError("memory", str(self.memory), "an integer >= 1", "pass memory=5, or use Picard()")
+        count("memory", self.memory, "pass memory=5, or use Picard()")
         open_unit("mixing", self.mixing, include_one=True)
         if not 0 <= self.regularization < 1:
             raise InputError("regularization", str(self.regularization), "0 <= regularization < 1", "pass 1e-10")
-        if not self.growth > 1:
-            raise InputError("growth", str(self.growth), "a number > 1", "pass growth=10.0")
+        above_one("growth", self.growth, 10.0)
 
     def init(self, y: Tensor) -> AndersonState:
         """Return an empty memory.

@@ -46,7 +46,7 @@ from eqtheory.solvers._anderson_tgs_native import NativeState, empty, extrapolat
 from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
-from eqtheory.validate import open_unit
+from eqtheory.validate import above_one, count, open_unit
 
 __all__ = ["AndersonTGS", "AndersonTGSState"]
 
@@ -81,7 +81,7 @@ class AndersonTGSState:
 class AndersonTGS(Solver[AndersonTGSState | NativeState]):
     """Extrapolate along the last few orthonormal directions: Anderson's iteration with a short memory that forgets little.
 
-    Costs one evaluation, `2 memory` states of storage and about `4 memory` passes over the state a step. Where the Jacobian of
+    Costs one evaluation, `2 memory` states of storage and about `10 memory + 20` reads and writes of the state a step. Where the Jacobian of
     `G` is symmetric, memory 2 needs as many evaluations as unlimited memory. Half precision is extrapolated in float32.
 
     Args:
@@ -109,13 +109,11 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
     native: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.memory, int) and self.memory >= 1):
-            raise InputError("memory", str(self.memory), "an integer >= 1", "pass memory=3, or use Picard()")
+        count("memory", self.memory, "pass memory=3, or use Picard()")
         open_unit("mixing", self.mixing, include_one=True)
         if not 0 <= self.floor < 1:
             raise InputError("floor", str(self.floor), "0 <= floor < 1", "pass 1e-7")
-        if not self.growth > 1:
-            raise InputError("growth", str(self.growth), "a number > 1", "pass growth=10.0")
+        above_one("growth", self.growth, 10.0)
 
     def init(self, y: Tensor) -> AndersonTGSState | NativeState:
         """Return an empty memory.

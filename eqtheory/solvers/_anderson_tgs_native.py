@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
-from eqtheory.solvers._native import library
+from eqtheory.solvers._native import load
 from eqtheory.solvers._safeguard import CLEAR_PROGRESS
 
 __all__ = ["NativeState", "empty", "extrapolate"]
@@ -91,7 +91,7 @@ def extrapolate(
 
 @cache
 def _kernel(dtype: torch.dtype) -> Any:
-    function = getattr(library("_anderson_tgs"), "tgs_step_double" if dtype is torch.float64 else "tgs_step_float")
+    function = getattr(load("_anderson_tgs"), "tgs_step_double" if dtype is torch.float64 else "tgs_step_float")
     function.argtypes = [*[ctypes.c_long] * 4, *[ctypes.c_void_p] * 5, *[ctypes.c_double] * 5, ctypes.c_long]
     function.restype = None
     return function

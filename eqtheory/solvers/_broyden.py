@@ -45,11 +45,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
+from eqtheory.validate import above_one, count
 
 __all__ = ["Broyden", "BroydenState"]
 
@@ -111,10 +111,8 @@ class Broyden(Solver[BroydenState]):
     growth: float = 1000.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.memory, int) and self.memory >= 1):
-            raise InputError("memory", str(self.memory), "an integer >= 1", "pass memory=20, or use Picard()")
-        if not self.growth > 1:
-            raise InputError("growth", str(self.growth), "a number > 1", "pass growth=1000.0")
+        count("memory", self.memory, "pass memory=20, or use Picard()")
+        above_one("growth", self.growth, 1000.0)
 
     def init(self, y: Tensor) -> BroydenState:
         """Return an empty memory.

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from eqtheory.errors import InputError
 
-__all__ = ["library"]
+__all__ = ["load"]
 
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC", "-std=c11")
 
 
 @cache
-def library(name: str) -> ctypes.CDLL:
+def load(name: str) -> ctypes.CDLL:
     """Compile and load a kernel of this folder.
 
     The result lies in `$XDG_CACHE_HOME/eqtheory` (by default `~/.cache/eqtheory`) under a name made of the source, the flags, the

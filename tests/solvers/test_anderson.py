@@ -23,20 +23,9 @@ from eqtheory.solvers import (
 )
 from eqtheory.solvers._measure import dot
 from tests.problems import problem
+from tests.solvers.samples import matvec, with_spectrum
 
 RETURN = OnFailure.RETURN
-
-
-def matvec(W: Tensor, v: Tensor) -> Tensor:
-    return (W * v.unsqueeze(-2)).sum(dim=-1)
-
-
-def with_spectrum(*eigenvalues: float, n: int = 30, normal: bool = True) -> Tensor:
-    g = torch.Generator().manual_seed(1)
-    basis = torch.randn(n, n, generator=g, dtype=torch.float64)
-    basis = torch.linalg.qr(basis)[0] if normal else basis
-    values = torch.tensor(eigenvalues, dtype=torch.float64).repeat(n // len(eigenvalues) + 1)[:n]
-    return basis @ torch.diag(values) @ torch.linalg.inv(basis)
 
 
 @pytest.mark.parametrize("mixing", [1.0, 0.5])

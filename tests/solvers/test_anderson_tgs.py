@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.solvers import (
@@ -23,20 +22,9 @@ from eqtheory.solvers import (
 )
 from tests.problems import PROBLEMS, problem
 from tests.solvers.laws import same_bits
+from tests.solvers.samples import matvec, with_spectrum
 
 RETURN = OnFailure.RETURN
-
-
-def matvec(W: Tensor, v: Tensor) -> Tensor:
-    return (W * v.unsqueeze(-2)).sum(dim=-1)
-
-
-def with_spectrum(*eigenvalues: float, n: int = 30, normal: bool = True) -> Tensor:
-    g = torch.Generator().manual_seed(1)
-    basis = torch.randn(n, n, generator=g, dtype=torch.float64)
-    basis = torch.linalg.qr(basis)[0] if normal else basis
-    values = torch.tensor(eigenvalues, dtype=torch.float64).repeat(n // len(eigenvalues) + 1)[:n]
-    return basis @ torch.diag(values) @ torch.linalg.inv(basis)
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -173,16 +161,16 @@ def test_steps_write_into_nothing_that_was_returned() -> None:
 def test_a_missing_or_broken_compiler_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     x = torch.ones(1, 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(_native, "library", _native.library.__wrapped__)
+    monkeypatch.setattr(_native, "load", _native.load.__wrapped__)
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(InputError, match="native: got True, and no C compiler, needed gcc or clang"):
-        _native.library("_anderson_tgs")
+        _native.load("_anderson_tgs")
     broken = tmp_path / "cc"
     broken.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho 'internal error' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CC", str(broken))
     with pytest.raises(InputError, match="a compiler that says 'internal error'"):
-        _native.library("_anderson_tgs")
+        _native.load("_anderson_tgs")
     assert not list(tmp_path.glob("eqtheory/*.so"))
     assert fixed_point(lambda y, x: 0.5 * y + x, x, 0 * x, solver=AndersonTGS()).value.tolist() == [[2.0, 2.0]]
 

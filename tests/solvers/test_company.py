@@ -31,6 +31,7 @@ SOLVERS: list[Solver[Any]] = [
     Halpern(),
     Anderson(3),
     AndersonTGS(2),
+    AndersonTGS(2, native=True),
     BarzilaiBorwein(),
     Broyden(),
 ]
@@ -85,7 +86,6 @@ def test_one_slow_sample_among_4096_costs_what_it_needs(solver: Solver[Any]) -> 
     x["offset"] *= torch.linspace(0.01, 0.02, 4096, dtype=torch.float64).unsqueeze(1)
     s = solve(G, x, 2, solver=solver, stop=Stop(rtol=1e-7, max_steps=3000))
     assert int(s.converged.sum()) >= 4095
-    alone = 0
     for i in (0, 1234, 4095):
         part = {key: value[i : i + 1] for key, value in x.items()}
         single = solve(Counting(), part, 2, solver=solver, stop=Stop(rtol=1e-7, max_steps=3000))

@@ -40,7 +40,7 @@ class Solve:
 class Setting:
     """A solver with its options; `prepare` does everything that is not timed."""
 
-    library: str
+    package: str
     name: str
     prepare: Callable[[Problem], Solve]
 

@@ -44,7 +44,7 @@ _PROBE = 64
 class Outcome:
     """A setting that reached the goal, with the tolerance it needed."""
 
-    library: str
+    package: str
     name: str
     tol: float
     limit: int
@@ -92,7 +92,7 @@ def measure(setting: Setting, problem: Problem, budget: float) -> Outcome | None
         # A limit just above what is needed: some libraries fill their records up to it.
         times = [attempt(setting, solve, problem, found.tol, found.evaluations + 5) for _ in range(3)]
     except (RuntimeError, ValueError, ArithmeticError) as failure:
-        say(f"    {setting.library} {setting.name}: {type(failure).__name__} {str(failure)[:80]!r}")
+        say(f"    {setting.package} {setting.name}: {type(failure).__name__} {str(failure)[:80]!r}")
         return None
     good = [again for again in times if again.error <= GOAL] or [found]
     return min(good, key=lambda outcome: outcome.seconds)
@@ -102,7 +102,7 @@ def attempt(setting: Setting, solve: Solve, problem: Problem, tol: float, limit:
     seconds, out = clock(lambda: solve.run(tol, limit))
     value, evaluations = solve.read(out)
     error = problem.error(value)
-    return Outcome(setting.library, setting.name, tol, limit, seconds, evaluations, error, solve)
+    return Outcome(setting.package, setting.name, tol, limit, seconds, evaluations, error, solve)
 
 
 def survey(settings: Iterable[Setting], problem: Problem) -> list[Outcome]:
@@ -114,7 +114,7 @@ def survey(settings: Iterable[Setting], problem: Problem) -> list[Outcome]:
         if outcome is not None:
             found.append(outcome)
         report = "-" if outcome is None else f"{1e3 * outcome.seconds:.3g} ms, {outcome.evaluations} evaluations"
-        say(f"    {setting.library} {setting.name}: {report}")
+        say(f"    {setting.package} {setting.name}: {report}")
     return sorted(found, key=lambda outcome: outcome.seconds)
 
 
@@ -157,8 +157,8 @@ def _repeated(call: Callable[[], Any]) -> float:
 def recalled(problem: Problem) -> list[Outcome]:
     """The competitor that won last time, without a new survey."""
     chosen = json.loads(CHOSEN.read_text())[problem.name]["theirs"]
-    key = (chosen["library"], chosen["name"])
-    setting = next(s for s in competitors.settings(problem) if (s.library, s.name) == key)
+    key = (chosen["package"], chosen["name"])
+    setting = next(s for s in competitors.settings(problem) if (s.package, s.name) == key)
     solve = setting.prepare(problem)
     attempt(setting, solve, problem, chosen["tol"], chosen["limit"])
     return [attempt(setting, solve, problem, chosen["tol"], chosen["limit"])]
@@ -189,7 +189,7 @@ def race(problem: Problem, *, with_ours: bool, recorded: bool) -> dict[str, Any]
 def record(row: dict[str, Any]) -> None:
     """Keep the winners of one problem for the tests."""
     chosen = json.loads(CHOSEN.read_text()) if CHOSEN.exists() else {}
-    keep = ("library", "name", "tol", "limit")
+    keep = ("package", "name", "tol", "limit")
     chosen[row["problem"]] = {who: {key: row[who][key] for key in keep} for who in ("theirs", "ours")}
     CHOSEN.write_text(json.dumps(chosen, indent=1) + "\n")
 
@@ -214,7 +214,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _cells(outcome: dict[str, Any] | None) -> list[str]:
     if outcome is None:
         return ["-", "-", "-"]
-    name = outcome["name"] if outcome["library"] == "eqtheory" else f"{outcome['library']} {outcome['name']}"
+    name = outcome["name"] if outcome["package"] == "eqtheory" else f"{outcome['package']} {outcome['name']}"
     return [f"{name} at {outcome['tol']:.0e}", f"{1e3 * outcome['seconds']:.3g}", str(outcome["evaluations"])]
 
 

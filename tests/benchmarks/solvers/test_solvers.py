@@ -34,9 +34,9 @@ def chosen(problem: Problem, who: str) -> Setting:
     wanted = TABLE[problem.name][who]
     if who == "ours":
         settings = ours.settings(problem)
-    elif wanted["library"] == "jaxopt":
+    elif wanted["package"] == "jaxopt":
         settings = competitors.jaxopt_settings(problem)
-    elif wanted["library"] == "torchdeq":
+    elif wanted["package"] == "torchdeq":
         settings = competitors.torchdeq_settings()
     else:
         settings = competitors.scipy_settings()
@@ -50,15 +50,15 @@ def chosen(problem: Problem, who: str) -> Setting:
 def test_time_to_a_true_error(benchmark: Any, name: str, who: str) -> None:
     benchmark.group = name
     wanted = TABLE[name][who]
-    if wanted["library"] in {"jaxopt", "torchdeq"}:
-        pytest.importorskip(wanted["library"])
+    if wanted["package"] in {"jaxopt", "torchdeq"}:
+        pytest.importorskip(wanted["package"])
     if "native=True" in wanted["name"] and shutil.which(os.environ.get("CC", "cc")) is None:
         pytest.skip("no C compiler on this machine")
     problem = build(name)
     solve = chosen(problem, who).prepare(problem)
     out = benchmark.pedantic(solve.run, (wanted["tol"], wanted["limit"]), rounds=3, iterations=1, warmup_rounds=1)
     value, evaluations = solve.read(out)
-    benchmark.extra_info.update(library=wanted["library"], setting=wanted["name"], evaluations=evaluations)
+    benchmark.extra_info.update(package=wanted["package"], setting=wanted["name"], evaluations=evaluations)
     assert problem.error(value) <= GOAL
 
 
