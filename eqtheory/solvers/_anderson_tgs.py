@@ -81,7 +81,7 @@ class AndersonTGSState:
 class AndersonTGS(Solver[AndersonTGSState | NativeState]):
     """Extrapolate along the last few orthonormal directions: Anderson's iteration with a short memory that forgets little.
 
-    Costs one evaluation, `2 memory` states of storage and about `10 memory + 20` reads and writes of the state a step. Where the Jacobian of
+    Costs one evaluation, `2 memory` states of storage and about `10 memory + 20` reads and writes of the state. Where the Jacobian of
     `G` is symmetric, memory 2 needs as many evaluations as unlimited memory. Half precision is extrapolated in float32.
 
     Args:
