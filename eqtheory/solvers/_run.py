@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
+from eqtheory.nests import map_tensors, merge, take
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers._company import Company
 from eqtheory.solvers._ledger import Anchor, Ledger
@@ -21,7 +22,6 @@ from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver
 from eqtheory.solvers._status import Status
-from eqtheory.solvers._tree import map_tensors, merge, take
 
 __all__ = ["Run"]
 
