@@ -147,7 +147,7 @@ class Run:
         self._calls += 1
         self._ledger.products += needed
         try:
-            product = torch.func.jvp(lambda at: self._operator(at, x), (y,), (v,))[1]
+            product = self._operator.pushforward(y, x, v)
         except (RuntimeError, NotImplementedError) as error:
             came = f"an operator without forward derivatives ({str(error).splitlines()[0][:120]})"
             remedy = "build it from differentiable operations, or use Anderson() or Broyden(), which need no derivative"
