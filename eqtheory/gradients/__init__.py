@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eqtheory.gradients._bias import Bias, DescentCondition, GradientBias, gradient_bias
 from eqtheory.gradients._fixed_point import fixed_point
 from eqtheory.gradients._gradient import Equilibrium, Gradient
 from eqtheory.gradients._implicit import AdjointMemory, Implicit
@@ -15,8 +16,11 @@ __all__ = [
     "AdjointMemory",
     "AdjointReport",
     "AdjointWarning",
+    "Bias",
+    "DescentCondition",
     "Equilibrium",
     "Gradient",
+    "GradientBias",
     "Implicit",
     "Neumann",
     "OnAdjointFailure",
@@ -25,4 +29,5 @@ __all__ = [
     "Replacement",
     "Unrolled",
     "fixed_point",
+    "gradient_bias",
 ]
