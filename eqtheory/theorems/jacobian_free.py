@@ -100,7 +100,8 @@ THEOREM = Theorem(
     inequalities=(below_threshold, deviation, alignment),
     sharp=(
         "M = diag(p, q), kappa = (p/q)^2: w = (q, p), J^T = gamma (p, q)(q, p)^T/(p^2 + q^2) attains the first bound, and <g,d> changes "
-        "its sign exactly at gamma = 2pq/(p^2 + q^2); w = (-t, 1), v = (1 - t^2)/(1 + t^2) (t, 1), J^T = (w - v) w^T/|w|^2 attains the second."
+        "its sign exactly at gamma = 2pq/(p^2 + q^2); w = (-t, 1), v = (1 - t^2)/(1 + t^2) (t, 1), J^T = (w - v) w^T/|w|^2 attains "
+        "the second."
     ),
     constructions=(
         "eqtheory.gradients.OneStep",
