@@ -234,7 +234,8 @@ def column_rank(evidence: Recorder) -> None:
         v = [Fraction(1), -2 / gamma]
         w = rational.solve(rational.identity_minus(rational.transposed(J)), v)
         exact, free = (rational.product(rational.transposed(M), q)[0] for q in (w, v))
-        assert (exact, free) == (-1, 1)
+        assert exact == -1
+        assert free == 1
         steepest.append(exact * free / (exact * exact))
     # At the same v a second column makes the rank full, and then small Jacobians give descent.
     gamma, M = Fraction(1, 2), [[Fraction(1), Fraction(0)], [Fraction(0), Fraction(1)]]

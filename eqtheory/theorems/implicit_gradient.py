@@ -13,7 +13,15 @@ from typing import Any
 from eqtheory.theorems._types import Hypothesis, Source, Theorem, inequality
 from eqtheory.theorems.banach import residual_bound
 
-__all__ = ["THEOREM", "certificate", "jacobian_bound", "neumann_truncation", "phantom_truncation", "residual_bound"]
+__all__ = [
+    "THEOREM",
+    "certificate",
+    "gradient_certificate",
+    "jacobian_bound",
+    "neumann_truncation",
+    "phantom_truncation",
+    "residual_bound",
+]
 
 
 @inequality("|Dy*| <= |d_xG| / (1 - mu)")
@@ -45,6 +53,23 @@ def certificate(
     return error, (alpha * derivative_norm + beta) * state_error / (1 - mu)
 
 
+@inequality("|B(y)^T w^ - Dy*^T v| <= |Dy*| (|v + J(y)^T w^ - w^| + alpha |y - y*| |w^|) + beta |y - y*| |w^|")
+def gradient_certificate(
+    *,
+    error: Any,
+    alpha: Any,
+    beta: Any,
+    derivative_norm: Any,
+    adjoint_norm: Any,
+    adjoint_residual: Any,
+    state_error: Any,
+) -> tuple[Any, Any]:
+    """Error of one backward pass, from any state and any adjoint: what an iterative solve of both leaves behind."""
+    # For `derivative_norm` any upper bound will do, such as the right side of `jacobian_bound` at |B(y)| + beta |y - y*|.
+    spread = state_error * adjoint_norm
+    return error, derivative_norm * (adjoint_residual + alpha * spread) + beta * spread
+
+
 THEOREM = Theorem(
     id="T9",
     slug="implicit-gradient",
@@ -52,19 +77,20 @@ THEOREM = Theorem(
     hypotheses=(
         Hypothesis("inputs form an open subset of a normed space and G is continuously differentiable"),
         Hypothesis("|d_yG(y,x)| <= mu(x) < 1 for all y, in the operator norm of the state's norm", control="N7"),
-        Hypothesis("for the certificate: d_yG and d_xG are alpha- and beta-Lipschitz in y between y and y*"),
+        Hypothesis("for the certificates: d_yG and d_xG are alpha- and beta-Lipschitz in y between y and y*"),
         Hypothesis("for phantom steps: 0 < lambda <= 1"),
     ),
     conclusion=(
         "y* is continuously differentiable, Dy* = (I - d_yG)^-1 d_xG and |Dy*| <= |d_xG|/(1 - mu). In the dual norm the Neumann "
         "adjoint of K terms errs by at most mu^K/(1 - mu) |v|, K relaxed steps by at most (1 - lambda (1 - mu))^K/(1 - mu) |v|, and "
         "any adjoint whatever by at most its residual |v + J^T w^ - w^|/(1 - mu), which is T1 for w -> v + J^T w. The formula "
-        "evaluated at a state y instead of y* errs by at most (alpha |D| + beta) |y - y*|/(1 - mu), D being either derivative."
+        "evaluated at a state y instead of y* errs by at most (alpha |D| + beta) |y - y*|/(1 - mu), D being either derivative; and a "
+        "backward pass with any adjoint w^ there by at most |Dy*| (its residual + alpha |y - y*| |w^|) + beta |y - y*| |w^|."
     ),
     source=Source.CLASSICAL,
     credit=(
         "Implicit function theorem; for implicit models Bai, Kolter, Koltun 2019 (implicit), Geng et al. 2021 (phantom) and "
-        "Wu Fung et al. 2022 (one term). Constants and the certificate, with either derivative in it: this project."
+        "Wu Fung et al. 2022 (one term). Constants, the certificate with either derivative in it, and that of a backward pass: this project."
     ),
     proof=(
         "I - J is invertible as |J| <= mu < 1, so near x the equation y = G(y,x) has a C1 branch of solutions; fixed points are unique "
@@ -72,12 +98,20 @@ THEOREM = Theorem(
         "w = v + J^T w, so |w| <= |v|/(1 - mu). With T = (1 - lambda) I + lambda J^T, I - T = lambda (I - J^T) and "
         "w - lambda sum_{k<K} T^k v = w - sum_{k<K} T^k (I - T) w = T^K w, where |T| <= 1 - lambda + lambda mu; lambda = 1 is the Neumann "
         "series. With hats at the state y: (I - J^)(D^ - Dy*) = B^ - B + (J^ - J) Dy*, since B = (I - J) Dy*; the same "
-        "with the roles exchanged, (I - J)(D^ - Dy*) = B^ - B + (J^ - J) D^."
+        "with the roles exchanged, (I - J)(D^ - Dy*) = B^ - B + (J^ - J) D^. With the residual s = v + J^^T w^ - w^ of an adjoint there, "
+        "B^^T w^ - Dy*^T v = (B^ - B)^T w^ + Dy*^T ((J^ - J)^T w^ - s), since Dy*^T (I - J^T) = B^T."
     ),
-    inequalities=(jacobian_bound, neumann_truncation, phantom_truncation, residual_bound, certificate),
+    inequalities=(
+        jacobian_bound,
+        neumann_truncation,
+        phantom_truncation,
+        residual_bound,
+        certificate,
+        gradient_certificate,
+    ),
     sharp=(
-        "G(y,x) = mu y + b x attains all but the certificate, for which it says 0 <= 0; G(y,x) = j y + alpha y^2/2 + (b + beta y) x at "
-        "x = y* = 0 and a state e > 0 with mu = j + alpha e attains the certificate."
+        "G(y,x) = mu y + b x attains all but the certificates, of which the first then says 0 <= 0; "
+        "G(y,x) = j y + alpha y^2/2 + (b + beta y) x at x = y* = 0 and a state e > 0 with mu = j + alpha e attains both."
     ),
     constructions=(
         "eqtheory.gradients.Implicit",

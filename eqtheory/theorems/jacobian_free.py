@@ -20,7 +20,7 @@ def threshold(kappa: Any) -> Any:
     """Largest `|d_yG|` below which the Jacobian-free direction descends, whatever the loss.
 
     Args:
-        kappa: condition number of `M M^T`, at least 1: a float, a tensor or a symbol.
+        kappa: condition number of `M M^T`, at least 1: a float or a tensor.
 
     Returns:
         `2 sqrt(kappa) / (1 + kappa)`, in `(0, 1]`.
@@ -38,7 +38,7 @@ def half_tangent(gamma: Any) -> Any:
     """Tangent of half the largest angle between `w` and `v = (I - J^T) w` for `|J| <= gamma`.
 
     Args:
-        gamma: bound on `|d_yG|`, in `[0, 1)`: a float, a tensor or a symbol.
+        gamma: bound on `|d_yG|`, in `[0, 1)`: a float or a tensor.
 
     Returns:
         `gamma / (1 + sqrt(1 - gamma^2))`, in `[0, 1)`.
@@ -88,8 +88,9 @@ THEOREM = Theorem(
     ),
     proof=(
         "v = w - J^T w, so <g,d> = <w,Pv> = <w,Pw> - <Pw,J^T w>, and the last term is at most gamma |w| |Pw|, with equality "
-        "for J^T = gamma Pw w^T/(|w| |Pw|). Kantorovich: |w| |Pw| <= (1 + kappa)/(2 sqrt(kappa)) <w,Pw>, with equality for "
-        "w = sqrt(l_min) u_max + sqrt(l_max) u_min, u the unit eigenvectors of the extreme eigenvalues l of P; and |g|^2 = <w,Pw> > 0. "
+        "for J^T = gamma Pw w^T/(|w| |Pw|). Kantorovich: (l_max - P)(P - l_min) is positive semidefinite, l being the extreme "
+        "eigenvalues of P, so (l_max + l_min) <w,Pw> >= |Pw|^2 + l_max l_min |w|^2 >= 2 sqrt(l_max l_min) |w| |Pw|, with equality for "
+        "w = sqrt(l_min) u_max + sqrt(l_max) u_min, u the unit eigenvectors; and |g|^2 = <w,Pw> > 0. "
         "Cosine: |w - v| <= gamma |w|, so the angle phi of w and v has sin(phi) <= gamma. In the plane of w and v, P has eigenvalues "
         "a >= b with k = a/b <= kappa; for unit w and v at angles r and s to the first "
         "eigenvector, <w,Pv> = (a + b)/2 cos(phi) + (a - b)/2 cos(r + s) and "
