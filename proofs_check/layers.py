@@ -12,7 +12,7 @@ solver may cut the batch.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -97,6 +97,20 @@ class Layers:
         """Lipschitz constants of `B` in the state."""
         return self.alpha * self.pair.of(self.inputs[3])
 
+    @property
+    def size(self) -> Tensor:
+        """Largest term of one evaluation near the fixed point: state, offset, or `n` for `tanh`, up to a factor of three."""
+        return torch.stack([self.pair.norm(t) for t in (self.solution, self.inputs[5])]).amax(dim=0) + self.dimension
+
+    def solved(self, h: Tensor) -> Tensor:
+        """Fixed points at inputs moved by `h`, by Newton's method from those known; exact up to rounding for small `h`."""
+        moved = replace(self, inputs=(self.inputs[X] + h, *self.inputs[1:]))
+        y, eye = self.solution, torch.eye(self.dimension, dtype=torch.float64)
+        for _ in range(8):
+            J, _ = moved.derivatives(y)
+            y = y + torch.linalg.solve(eye - J, layer(y, moved.inputs) - y)
+        return y
+
     def derivatives(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`J` and `B` at a state by their formulas, shape `(batch, n, n)` each."""
         x, _, A, C, E, _, bounded = self.inputs
@@ -131,9 +145,8 @@ class Layers:
             Shape `(batch,)`.
         """
         n, room = self.dimension, 1 - self.mu
-        states = torch.stack([self.pair.norm(t) for t in (self.solution, self.inputs[5])]).amax(dim=0) + n
         arithmetic = gamma(2 * 3 * n * n**2 * 2 ** (n - 1) * n + n * n + 8, torch.float64)
-        moved = gamma(n + 8, torch.float64) * self.alpha * states / room
+        moved = gamma(n + 8, torch.float64) * self.alpha * self.size / room
         return 2 * (arithmetic + moved) * size / room**2
 
     def counts(self) -> dict[str, int]:

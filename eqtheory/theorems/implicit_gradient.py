@@ -90,7 +90,7 @@ THEOREM = Theorem(
     source=Source.CLASSICAL,
     credit=(
         "Implicit function theorem; for implicit models Bai, Kolter, Koltun 2019 (implicit), Geng et al. 2021 (phantom) and "
-        "Wu Fung et al. 2022 (one term). Constants, the certificate with either derivative in it, and that of a backward pass: this project."
+        "Wu Fung et al. 2022 (one term). Constants, the certificate with either derivative, and that of a backward pass: this project."
     ),
     proof=(
         "I - J is invertible as |J| <= mu < 1, so near x the equation y = G(y,x) has a C1 branch of solutions; fixed points are unique "
