@@ -51,7 +51,7 @@ def _extremes(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     U, s, _ = torch.linalg.svd(M, full_matrices=False)
     # Backward error of the singular values; the smaller one is not zero only beyond it.
     slack = 4 * M.shape[2] * torch.finfo(M.dtype).eps * s[:, 0]
-    inside("M", M, s[:, -1] > slack, "full row rank", "its smallest singular value is zero to rounding")
+    inside("singular values of M", s, s[:, -1] > slack, "full row rank", "the smallest is zero to rounding")
     return U[:, :, 0], U[:, :, -1], (s[:, -1] / s[:, 0]).unsqueeze(1)
 
 
@@ -95,7 +95,7 @@ def least_descent(M: Tensor, gamma: float) -> WorstCase:
 def least_cosine(M: Tensor, gamma: float) -> WorstCase:
     """The instance at which the angle between the Jacobian-free direction and the gradient is largest.
 
-    Its cosine is `(1 - kappa t^2) / (1 + kappa t^2)` with `t = tan(arcsin(gamma) / 2)`.
+    Its cosine is `(1 - kappa t^2) / (1 + kappa t^2)` with `t = tan(arcsin(gamma) / 2)`; for a state of dimension one the two are parallel.
 
     Args:
         M: derivatives in the parameters, shape `(batch, n, p)`, of full row rank.

@@ -79,7 +79,8 @@ THEOREM = Theorem(
     conclusion=(
         "<g,d> > 0 for every loss gradient and every d_yG of norm at most gamma if and only if gamma < 2 sqrt(kappa)/(1 + kappa). "
         "Quantitatively <g,d> >= (1 - gamma (1 + kappa)/(2 sqrt(kappa))) |g|^2, and the cosine between g and d is at least "
-        "(1 - kappa t^2)/(1 + kappa t^2) with t = tan(arcsin(gamma)/2); both are attained for every gamma and kappa."
+        "(1 - kappa t^2)/(1 + kappa t^2) with t = tan(arcsin(gamma)/2); both are attained for every gamma and kappa, the second "
+        "where the state has more than one dimension."
     ),
     source=Source.HERE,
     credit=(
