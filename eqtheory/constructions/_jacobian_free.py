@@ -23,11 +23,11 @@ from eqtheory.errors import ShapeError
 from eqtheory.theorems.jacobian_free import half_tangent
 from eqtheory.validate import batch_of, inside, open_unit
 
-__all__ = ["WorstCase", "least_cosine", "least_descent"]
+__all__ = ["WorstInstance", "least_cosine", "least_descent"]
 
 
 @dataclass(frozen=True)
-class WorstCase:
+class WorstInstance:
     """A Jacobian and a loss gradient.
 
     Args:
@@ -60,7 +60,7 @@ def _rank_one(to: Tensor, of: Tensor) -> Tensor:
     return of.unsqueeze(2) * (to / of.square().sum(dim=1, keepdim=True)).unsqueeze(1)
 
 
-def least_descent(M: Tensor, gamma: float) -> WorstCase:
+def least_descent(M: Tensor, gamma: float) -> WorstInstance:
     """The instance at which the Jacobian-free direction has the smallest component along the gradient.
 
     `<g,d> = (1 - gamma (1 + kappa) / (2 sqrt(kappa))) |g|^2`: beyond the threshold of T9a it ascends.
@@ -89,10 +89,10 @@ def least_descent(M: Tensor, gamma: float) -> WorstCase:
     u1, un, ratio = _extremes(M)
     open_unit("gamma", gamma)
     w, image = ratio * u1 + un, u1 + ratio * un
-    return WorstCase(_rank_one(gamma * image, w), w - gamma * image, w)
+    return WorstInstance(_rank_one(gamma * image, w), w - gamma * image, w)
 
 
-def least_cosine(M: Tensor, gamma: float) -> WorstCase:
+def least_cosine(M: Tensor, gamma: float) -> WorstInstance:
     """The instance at which the angle between the Jacobian-free direction and the gradient is largest.
 
     Its cosine is `(1 - kappa t^2) / (1 + kappa t^2)` with `t = tan(arcsin(gamma) / 2)`; for a state of dimension one the two are parallel.
@@ -114,4 +114,4 @@ def least_cosine(M: Tensor, gamma: float) -> WorstCase:
     u1, un, _ = _extremes(M)
     t = half_tangent(open_unit("gamma", gamma))
     w, v = un - t * u1, (1 - t * t) / (1 + t * t) * (un + t * u1)
-    return WorstCase(_rank_one(w - v, w), v, w)
+    return WorstInstance(_rank_one(w - v, w), v, w)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from eqtheory.constructions import WorstCase, least_cosine, least_descent
+from eqtheory.constructions import WorstInstance, least_cosine, least_descent
 from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 from eqtheory.roundoff import gamma as rounding
 
 BOTH = pytest.mark.parametrize("worst", [least_descent, least_cosine])
-Worst = Callable[[Tensor, float], WorstCase]
+Worst = Callable[[Tensor, float], WorstInstance]
 
 
 def matrices(n: int, p: int, dtype: torch.dtype = torch.float64, scale: float = 1.0) -> Tensor:
