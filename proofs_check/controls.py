@@ -1,4 +1,4 @@
-"""The negative controls N1 to N5: each drops one hypothesis and records that the conclusion fails as predicted."""
+"""The negative controls: each drops one hypothesis and records that the conclusion fails as predicted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from eqtheory.testing.evidence import Recorder
 from eqtheory.testing.zoo.pointwise_contraction import TWIN_BUDGET, twin, twin_fixed_point, twin_mu, twin_slope_pair
 from eqtheory.theorems import contraction, simplicity
 from eqtheory.theorems.sufficiency import joint_budget
+from proofs_check import rational
 
 __all__ = [
+    "adjoint_without_contraction",
+    "column_rank",
     "constant_step",
     "exponent_below_two",
     "no_contraction",
@@ -186,4 +189,62 @@ def exponent_below_two(evidence: Recorder) -> None:
     evidence.control(
         "N5",
         f"lip(rho F) = K exactly at K = 3, 30, 300; p = 3/2: slopes {', '.join(f'{s:.3g}' for s in growth)} at K = 10, 1e3, 1e5",
+    )
+
+
+def adjoint_without_contraction(evidence: Recorder) -> None:
+    """N7: a radius above 1 that the loss gradient excites makes the Neumann adjoint run away; a norm above 1 alone does not."""
+
+    def errors(J: list[list[Fraction]], v: list[Fraction], terms: int) -> tuple[list[Fraction], list[Fraction]]:
+        transpose = rational.transposed(J)
+        true = rational.solve(rational.identity_minus(transpose), v)
+        total, found = list(v), []
+        for _ in range(terms):
+            found.append(rational.sum_distance(total, true))
+            total = [p + q for p, q in zip(v, rational.product(transpose, total), strict=True)]
+        return true, found
+
+    one, half, grown = Fraction(1), Fraction(1, 2), Fraction(11, 10)
+    fast = [[grown, Fraction(0)], [Fraction(0), half]]
+    _, excited = errors(fast, [one, one], 60)
+    assert all(error == 10 * grown**K + 2 * half**K for K, error in enumerate(excited, start=1))
+    _, spared = errors(fast, [Fraction(0), one], 60)
+    assert all(error == 2 * half**K for K, error in enumerate(spared, start=1))
+    # The square of this one is I/4, so its eigenvalues are +-1/2, while it maps a unit vector to one of length 10.
+    large = [[Fraction(0), Fraction(10)], [Fraction(1, 40), Fraction(0)]]
+    assert [rational.product(large, column) for column in rational.transposed(large)] == [[one / 4, 0], [0, one / 4]]
+    assert rational.sup_norm(large) == 10
+    true, calm = errors(large, [one, one], 60)
+    for K, error in enumerate(calm, start=1):
+        rest = rational.product(rational.transposed(large), true) if K % 2 else true
+        assert error == Fraction(1, 4) ** (K // 2) * sum(map(abs, rest))
+    evidence.control(
+        "N7",
+        f"radius 1.1: the Neumann adjoint of K terms errs by 10 * 1.1^K + 2^(1-K) exactly, {float(excited[-1]):.4g} at K = 60; a loss "
+        f"gradient that does not excite it: 2^(1-K); |J| = 10 with radius 1/2: {float(calm[-1]):.3g} at K = 60",
+    )
+
+
+def column_rank(evidence: Recorder) -> None:
+    """N7: with full column rank but not full row rank the Jacobian-free direction ascends, however small `d_yG` is."""
+    steepest = []
+    for gamma in (Fraction(1, 2), Fraction(1, 10), Fraction(1, 1000)):
+        M, J = [[Fraction(1)], [Fraction(0)]], [[Fraction(0), Fraction(0)], [gamma, Fraction(0)]]
+        assert rational.inner([row[0] for row in M], [row[0] for row in M]) == 1  # M^T M = (1), condition number 1
+        v = [Fraction(1), -2 / gamma]
+        w = rational.solve(rational.identity_minus(rational.transposed(J)), v)
+        exact, free = (rational.product(rational.transposed(M), q)[0] for q in (w, v))
+        assert exact == -1
+        assert free == 1
+        steepest.append(exact * free / (exact * exact))
+    # At the same v a second column makes the rank full, and then small Jacobians give descent.
+    gamma, M = Fraction(1, 2), [[Fraction(1), Fraction(0)], [Fraction(0), Fraction(1)]]
+    v = [Fraction(1), Fraction(-4)]
+    w = rational.solve([[Fraction(1), -gamma], [Fraction(0), Fraction(1)]], v)
+    repaired = rational.inner(rational.product(M, w), rational.product(M, v))
+    assert repaired > 0
+    evidence.control(
+        "N7",
+        f"M = (1, 0)^T, d_yG = [[0, 0], [gamma, 0]], v = (1, -2/gamma): <g,d>/|g|^2 = {steepest[0]} at gamma = 1/2, 1/10, 1/1000; "
+        f"with M = I the same v at gamma = 1/2 descends, <g,d> = {repaired}",
     )

@@ -16,7 +16,7 @@ from torch import Tensor
 from eqtheory.norms import Euclidean
 from eqtheory.roundoff import tolerance
 
-__all__ = ["MANY", "SHAPES", "Contractions", "draw_contractions", "generator"]
+__all__ = ["MANY", "SHAPES", "Contractions", "draw_contractions", "generator", "unit_norm"]
 
 MANY = settings(max_examples=3 * settings().max_examples)
 """For exact arithmetic, where one example is one instance and costs little: three times the profile's examples."""
@@ -105,8 +105,18 @@ def _orthogonal(n: int, batch: int, g: torch.Generator) -> Tensor:
     return torch.linalg.qr(torch.randn(batch, n, n, generator=g, dtype=torch.float64)).Q
 
 
-def _unit_norm(shape: str, n: int, batch: int, g: torch.Generator) -> Tensor:
-    """Matrices of spectral norm 1 of one shape."""
+def unit_norm(shape: str, n: int, batch: int, g: torch.Generator) -> Tensor:
+    """Matrices of spectral norm 1 of one shape.
+
+    Args:
+        shape: one of `SHAPES`.
+        n: rows and columns.
+        batch: how many.
+        g: source of randomness.
+
+    Returns:
+        Shape `(batch, n, n)`.
+    """
     if shape == "scalar multiple":
         return torch.eye(n, dtype=torch.float64).expand(batch, n, n)
     if shape == "shift":
@@ -138,7 +148,7 @@ def draw_contractions(*, batch: int, dimension: int, nearness: float, scale: flo
         The batch.
     """
     each = [batch // len(SHAPES) + (i < batch % len(SHAPES)) for i in range(len(SHAPES))]
-    unit = torch.cat([_unit_norm(shape, dimension, count, g) for shape, count in zip(SHAPES, each, strict=True)])
+    unit = torch.cat([unit_norm(shape, dimension, count, g) for shape, count in zip(SHAPES, each, strict=True)])
     mu = 1 - 10.0 ** -(0.05 + (nearness - 0.05) * torch.rand(batch, generator=g, dtype=torch.float64))
     labels = tuple(shape for shape, count in zip(SHAPES, each, strict=True) for _ in range(count))
     bounded = torch.tensor([label == "tanh" for label in labels])

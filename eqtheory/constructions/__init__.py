@@ -8,6 +8,7 @@ from eqtheory.constructions._constant import ConstantRelaxation
 from eqtheory.constructions._estimated import EstimatedRelaxation, estimated_relaxation
 from eqtheory.constructions._exact import ExactRelaxation, exact_radii
 from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
+from eqtheory.constructions._jacobian_free import WorstInstance, least_cosine, least_descent
 from eqtheory.constructions._radius import largest_radius
 from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSidedReciprocal
 from eqtheory.constructions._relaxation import AdaptiveRelaxation
@@ -31,11 +32,14 @@ __all__ = [
     "TableRelaxation",
     "TargetRelaxation",
     "TwoSidedReciprocal",
+    "WorstInstance",
     "adaptive_relaxation",
     "certify_budget",
     "estimated_relaxation",
     "exact_ball_radii",
     "exact_radii",
     "largest_radius",
+    "least_cosine",
+    "least_descent",
     "majorant_radii",
 ]

@@ -13,7 +13,9 @@ from eqtheory.theorems import (
     arbitrary_simplicity,
     banach,
     closure,
+    implicit_gradient,
     inexactness,
+    jacobian_free,
     naive_averaging,
     necessity,
     order_optimal_step,
@@ -50,6 +52,8 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         order_optimal_step,
         reciprocal,
         naive_averaging,
+        implicit_gradient,
+        jacobian_free,
         inexactness,
         closure,
     )

@@ -24,4 +24,32 @@ BIBLIOGRAPHY = {
         "@book{higham2002,\n  title = {Accuracy and Stability of Numerical Algorithms},\n  author = {Higham, Nicholas J.},\n"
         "  publisher = {SIAM},\n  edition = {2nd},\n  year = {2002}\n}"
     ),
+    "bai2019deep": (
+        "@inproceedings{bai2019deep,\n  title = {Deep Equilibrium Models},\n"
+        "  author = {Bai, Shaojie and Kolter, J. Zico and Koltun, Vladlen},\n"
+        "  booktitle = {Advances in Neural Information Processing Systems},\n  year = {2019},\n"
+        "  eprint = {1909.01377},\n  archiveprefix = {arXiv}\n}"
+    ),
+    "geng2021training": (
+        "@inproceedings{geng2021training,\n  title = {On Training Implicit Models},\n"
+        "  author = {Geng, Zhengyang and Zhang, Xin-Yu and Bai, Shaojie and Wang, Yisen and Lin, Zhouchen},\n"
+        "  booktitle = {Advances in Neural Information Processing Systems},\n  year = {2021},\n"
+        "  eprint = {2111.05177},\n  archiveprefix = {arXiv}\n}"
+    ),
+    "wufung2022jfb": (
+        "@inproceedings{wufung2022jfb,\n  title = {{JFB}: {J}acobian-Free Backpropagation for Implicit Networks},\n"
+        "  author = {Wu Fung, Samy and Heaton, Howard and Li, Qiuwei and McKenzie, Daniel and Osher, Stanley and Yin, Wotao},\n"
+        "  booktitle = {Proceedings of the AAAI Conference on Artificial Intelligence},\n  year = {2022},\n"
+        "  eprint = {2103.12803},\n  archiveprefix = {arXiv}\n}"
+    ),
+    "kantorovich1948": (
+        "@article{kantorovich1948,\n  title = {Functional analysis and applied mathematics},\n"
+        "  author = {Kantorovich, Leonid V.},\n  journal = {Uspekhi Matematicheskikh Nauk},\n"
+        "  volume = {3},\n  number = {6},\n  pages = {89--185},\n  year = {1948},\n  note = {In Russian}\n}"
+    ),
+    "bauer1960": (
+        "@article{bauer1960,\n  title = {Some inequalities involving the {E}uclidean condition of a matrix},\n"
+        "  author = {Bauer, Friedrich L. and Householder, Alston S.},\n  journal = {Numerische Mathematik},\n"
+        "  volume = {2},\n  pages = {308--311},\n  year = {1960}\n}"
+    ),
 }

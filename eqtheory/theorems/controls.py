@@ -60,4 +60,20 @@ CONTROLS = (
         instance="X = {0, delta, 1/(1+K)} with delta < 1/(1+K), F = (K, K, K+1)",
         prediction="lip(rho F) = K exactly, and the slope is unbounded in K for every p < 2",
     ),
+    Control(
+        id="N7",
+        slug="gradient-hypotheses",
+        title="Gradients without contraction, or without full row rank",
+        theorems=("T9", "T9a"),
+        drops="|d_yG| <= mu < 1; full row rank of d_ThetaG",
+        instance=(
+            "J = diag(11/10, 1/2) with v = (1, 1) and with v = (0, 1); J = [[0, 10], [1/40, 0]]; M = (1, 0)^T with "
+            "d_yG = [[0, 0], [1/2, 0]] and v = (1, -4)"
+        ),
+        prediction=(
+            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = 10 "
+            "with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
+            "|d_yG| = 1/2, M has full column rank and cond(M^T M) = 1"
+        ),
+    ),
 )

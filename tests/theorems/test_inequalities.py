@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +16,15 @@ from eqtheory.theorems import THEOREMS, Inequality, contraction, simplicity
 from eqtheory.theorems._types import inequality
 from eqtheory.theorems.banach import a_posteriori, a_priori, residual_bound
 from eqtheory.theorems.closure import cascade_contraction, encoded_budget, max_of
+from eqtheory.theorems.implicit_gradient import (
+    certificate,
+    gradient_certificate,
+    jacobian_bound,
+    neumann_truncation,
+    phantom_truncation,
+)
 from eqtheory.theorems.inexactness import inexact_fixed_point, inexact_limit
+from eqtheory.theorems.jacobian_free import alignment, below_threshold, deviation, half_tangent, threshold
 from eqtheory.theorems.naive_averaging import constant_step_budget, violation
 from eqtheory.theorems.necessity import local_rate, pairwise_slope
 from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
@@ -29,16 +38,17 @@ ALL = {
 }
 EACH = pytest.mark.parametrize("ineq", ALL.values(), ids=ALL)
 STEPS = 3
+COUNTED = ("steps", "terms")
 
 
 def quantities(ineq: Inequality) -> dict[str, Fraction]:
     """Different rationals in (0, 1/2), so that `1 - mu - kappa` and all denominators stay positive."""
     names = inspect.signature(ineq.sides).parameters
-    return {n: Fraction(STEPS) if n == "steps" else Fraction(2 * k + 3, 61) for k, n in enumerate(names)}
+    return {n: Fraction(STEPS) if n in COUNTED else Fraction(2 * k + 3, 61) for k, n in enumerate(names)}
 
 
 def as_int_steps(values: dict[str, Any]) -> dict[str, Any]:
-    return {n: STEPS if n == "steps" else v for n, v in values.items()}
+    return {n: STEPS if n in COUNTED else v for n, v in values.items()}
 
 
 @EACH
@@ -107,6 +117,44 @@ BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
     (closed_form, {"iterate": F(3, 2), "eta": F(1, 2), "x": F(1, 2), "steps": 2}, F(-5, 8)),
     (violation, {"gap": F(5), "delta": F(1), "L0": F(2)}, F(3)),
     (constant_step_budget, {"offset_gap": F(1), "eps": F(1, 2), "slope": F(3), "delta": F(2)}, F(2)),
+    (jacobian_bound, {"derivative_norm": F(1), "input_norm": F(3), "mu": F(1, 2)}, F(5)),
+    (neumann_truncation, {"error": F(1), "mu": F(1, 2), "cotangent_norm": F(8), "terms": 3}, F(1)),
+    (
+        # The factor is 1 - (1/2)(1/2) = 3/4: (3/4)^2 / (1/2) * 8 = 9 on the right.
+        phantom_truncation,
+        {"error": F(1), "mu": F(1, 2), "relaxation": F(1, 2), "cotangent_norm": F(8), "steps": 2},
+        F(8),
+    ),
+    (
+        certificate,
+        {
+            "error": F(1),
+            "mu": F(3, 4),
+            "alpha": F(2),
+            "beta": F(1),
+            "derivative_norm": F(3),
+            "state_error": F(1, 2),
+        },
+        F(13),
+    ),
+    (
+        # 3 (1 + 2 * 1/2 * 4) + 5 * 1/2 * 4 = 25 on the right.
+        gradient_certificate,
+        {
+            "error": F(1),
+            "alpha": F(2),
+            "beta": F(5),
+            "derivative_norm": F(3),
+            "adjoint_norm": F(4),
+            "adjoint_residual": F(1),
+            "state_error": F(1, 2),
+        },
+        F(24),
+    ),
+    (below_threshold, {"gamma": F(1, 2), "kappa": F(4)}, F(39, 4)),
+    (below_threshold, {"gamma": F(4, 5), "kappa": F(4)}, F(0)),
+    (deviation, {"shortfall": F(1, 2), "gamma": F(1, 2), "kappa": F(4)}, F(9, 4)),
+    (alignment, {"gap": F(1, 2), "kappa": F(4), "half_tangent": F(1, 2)}, F(1, 2)),
     (
         inexact_limit,
         {"error": F(1), "mu": F(1, 2), "theta": F(1), "kappa": F(1, 4), "solution_norm": F(2)},
@@ -169,6 +217,24 @@ def test_max_of_is_the_maximum_of_rationals_and_of_symbols(a: Fraction, b: Fract
     assert max_of(a, b) == max(a, b)
     x, y = sympy.symbols("x y", real=True)
     assert max_of(x, y).subs({x: sympy.Rational(str(a)), y: sympy.Rational(str(b))}) == sympy.Rational(str(max(a, b)))
+
+
+@pytest.mark.parametrize(("p", "q"), [(1, 1), (2, 1), (5, 3), (1000, 1)])
+def test_the_threshold_is_where_its_condition_is_an_equality(p: int, q: int) -> None:
+    kappa = F(p, q) ** 2
+    exact = F(2 * p * q, p * p + q * q)
+    assert below_threshold.margin(gamma=exact, kappa=kappa) == 0
+    assert abs(threshold(float(kappa)) - float(exact)) <= 8 * 2.0**-53
+    batch = torch.tensor([float(kappa)], dtype=torch.float64)
+    assert abs(float(threshold(batch)) - float(exact)) <= 8 * 2.0**-53
+
+
+@pytest.mark.parametrize("t", [F(0), F(1, 1000), F(1, 2), F(9, 10)])
+def test_the_half_tangent_inverts_the_sine(t: Fraction) -> None:
+    sine = 2 * t / (1 + t * t)
+    # 1 - gamma^2 is off by 2u, which its root and the quotient pass on over sqrt(1 - gamma^2) > 1/10.
+    assert abs(half_tangent(float(sine)) - float(t)) <= 40 * 2.0**-53
+    assert abs(2 * math.atan(float(t)) - math.asin(float(sine))) <= 40 * 2.0**-53
 
 
 def test_the_budget_is_two() -> None:
