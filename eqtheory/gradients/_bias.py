@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -94,7 +94,7 @@ class GradientBias:
         for bias in self.biases:
             worst = float(bias.cosine.nan_to_num(nan=1.0).min())
             lines.append(
-                f"{bias.gradient!s:40} {bias.of:10} relative error <= {float(bias.relative_error.nan_to_num().max()):.3g}, "
+                f"{_shown(bias.gradient):34} {bias.of:10} relative error <= {float(bias.relative_error.nan_to_num().max()):.3g}, "
                 f"cosine >= {worst:.4f}, descends in {int(bias.descends.sum())} of {len(bias.cosine)}"
             )
         if self.condition is not None:
@@ -197,6 +197,14 @@ def gradient_bias(
     small = start[0].numel() <= dense_up_to and bool(variables)
     condition = _condition(operator, solution.value, inputs, variables) if small else None
     return GradientBias(tuple(biases), condition)
+
+
+def _shown(gradient: Gradient) -> str:
+    """The call that makes it, without what is left at its default."""
+    if not is_dataclass(gradient):
+        return type(gradient).__name__
+    chosen = [(f.name, getattr(gradient, f.name)) for f in fields(gradient) if getattr(gradient, f.name) != f.default]
+    return f"{type(gradient).__name__}({', '.join(f'{name}={value}' for name, value in chosen)})"
 
 
 def _variable(t: Tensor) -> Tensor:

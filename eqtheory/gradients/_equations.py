@@ -48,7 +48,7 @@ class LinearEquation(ImplicitOperator):
     ) -> None:
         self.compacts = compacts
         self.inputs = (b, jacobian.y, jacobian.x)
-        self.regularity = None if mu is None else _contraction(mu)
+        self.regularity = None if mu is None else _contraction(mu, jacobian)
         self.witnesses = Witnesses(len(b))
         self._whole = self._part = jacobian
         self._transposed = transposed
@@ -69,7 +69,7 @@ class LinearEquation(ImplicitOperator):
         elif y is self._part.y:
             here = self._part
         else:
-            here = self._part = Linearization(self._whole.function, y, x)
+            here = self._part = Linearization(self._whole.function, y, x, depth=self._whole.depth)
         return here.pull(w) if self._transposed else here.push(w)
 
     def __call__(self, y: Tensor, x: Any) -> Tensor:
@@ -104,9 +104,10 @@ class LinearEquation(ImplicitOperator):
         return self.product(v, x[1], x[2])
 
 
-def _contraction(mu: Bound | LocalBound) -> Regularity:
+def _contraction(mu: Bound | LocalBound, jacobian: Linearization) -> Regularity:
     """What is known of the equation: `|J^T| = |J| <= mu` in the Euclidean norm. No budget is."""
-    at = LocalBound(lambda nest: mu.at(nest[2]), mu.side, mu.method, mu.evidence, Euclidean.name)
+    inner = lambda nest: mu.at(jacobian.operands(nest[2]))  # noqa: E731
+    at = LocalBound(inner, mu.side, mu.method, mu.evidence, Euclidean.name)
     unknown = Bound(inf, Side.UPPER, "nothing is known", Evidence.DECLARED)
     return Regularity(at, unknown, unknown, Euclidean(), Euclidean())
 

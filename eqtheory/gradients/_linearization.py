@@ -30,12 +30,29 @@ class Linearization:
         y: states, shape `(batch, ...)`.
         x: a nest of inputs; nothing is differentiated with respect to them.
         graph: states that require a gradient and `F` there, where they have been computed already.
+        depth: 0 where `F` is the operator itself. Where it is the adjoint equation of another one, whose inputs are then the third part
+            of `x`, one more than the depth of that; its derivative in the state is `J` or its transpose at every depth.
     """
 
-    def __init__(self, function: Map, y: Tensor, x: Any, *, graph: tuple[Tensor, Tensor] | None = None) -> None:
-        self.function, self.y, self.x = function, y, x
+    def __init__(
+        self, function: Map, y: Tensor, x: Any, *, graph: tuple[Tensor, Tensor] | None = None, depth: int = 0
+    ) -> None:
+        self.function, self.y, self.x, self.depth = function, y, x, depth
         self._graph = graph
         self._transposed: tuple[Tensor, Tensor] | None = None
+
+    def operands(self, nest: Any) -> Any:
+        """The inputs of the operator itself.
+
+        Args:
+            nest: `x`, or the same for some samples.
+
+        Returns:
+            The innermost inputs.
+        """
+        for _ in range(self.depth):
+            nest = nest[2]
+        return nest
 
     def pull(self, w: Tensor) -> Tensor:
         """Apply the transpose.

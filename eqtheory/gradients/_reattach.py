@@ -111,10 +111,17 @@ class _Level:
     nest: Any
     chosen: tuple[bool, ...]
     rule: AdjointRule
+    depth: int
 
 
 def reattach(
-    function: Map, y: Tensor, nest: Any, rule: AdjointRule, *, captured: tuple[Tensor, ...] | None = None
+    function: Map,
+    y: Tensor,
+    nest: Any,
+    rule: AdjointRule,
+    *,
+    captured: tuple[Tensor, ...] | None = None,
+    depth: int = 0,
 ) -> Tensor:
     """Return the fixed point as a tensor that can be differentiated.
 
@@ -124,6 +131,7 @@ def reattach(
         nest: the explicit operands beside the state.
         rule: solves the linear equations.
         captured: leaves of the graph that `function` uses without being handed them; searched for by default.
+        depth: how often `function` is the adjoint of the adjoint of ... the operator itself.
 
     Returns:
         `y`, to the bit.
@@ -139,7 +147,7 @@ def reattach(
     if captured is None:
         behind = [t for _, t in tensors(gated)]
         captured = tuple(leaves_behind(value, behind, at)) if torch.is_grad_enabled() else ()
-    level = _Level(function, nest, chosen, rule)
+    level = _Level(function, nest, chosen, rule, depth)
     return _Attach.apply(level, value, at, y.detach(), *compress(operands, chosen), *captured)  # type: ignore[no-untyped-call]
 
 
@@ -188,12 +196,13 @@ class _Attach(Function):
         if v is None:
             return None, None, None, None, *nothing
         level: _Level = ctx.level
-        plain = Linearization(level.function, at.detach(), primal(level.nest), graph=(at, value))
+        plain = Linearization(level.function, at.detach(), primal(level.nest), graph=(at, value), depth=level.depth)
         w = without_derivatives(lambda: level.rule.adjoint(plain, primal(v)))
         if not (torch.is_grad_enabled() or carries_tangent([v, y, *inputs])):
             return None, w, None, None, *nothing
         captured = tuple(inputs[sum(level.chosen) :])
-        w = reattach(_adjoint_of(level.function), w, (v, y, level.nest), level.rule, captured=captured)
+        above = _adjoint_of(level.function)
+        w = reattach(above, w, (v, y, level.nest), level.rule, captured=captured, depth=level.depth + 1)
         return None, None, None, None, *_partials(level, y, w, captured)
 
     @staticmethod
@@ -202,7 +211,7 @@ class _Attach(Function):
             return None
         (y,) = ctx.saved_tensors
         here: _Level = ctx.level
-        plain = Linearization(here.function, y.detach(), primal(here.nest))
+        plain = Linearization(here.function, y.detach(), primal(here.nest), depth=here.depth)
         u = without_derivatives(lambda: here.rule.tangent(plain, dz.detach()))
         return refused(u, dz, _MIXED) if dz.requires_grad else u
 
