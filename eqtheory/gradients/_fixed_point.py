@@ -116,7 +116,11 @@ def fixed_point(
 def _inside(G: Any, x: Any, y0: Any, gradient: Gradient, options: dict[str, Any]) -> Solution:
     """The same under a transform of `torch.func`, where the solve has to be a function of everything it depends on."""
     operator, start = _operator_and_start(G, x, y0)
-    acting = Packed(operator, start) if isinstance(start, tuple) else operator
+    acting = operator
+    if isinstance(start, tuple):  # its checks look at numbers, which mapped tensors do not show
+        acting = Packed(
+            operator, tuple(torch.zeros(part.shape, dtype=part.dtype, device=part.device) for part in start)
+        )
     first, log, calls, longest = _one(acting, start).detach(), AdjointLog(), 0, 0
 
     def run(function: Any, inputs: Any, at: Tensor) -> Outcome:

@@ -28,6 +28,7 @@ from eqtheory.errors import GradientUnavailableError, InputError
 from eqtheory.gradients._captured import Captured
 from eqtheory.gradients._linearization import Linearization, Map
 from eqtheory.gradients._reattach import AdjointRule
+from eqtheory.gradients._tangents import carries_tangent
 from eqtheory.nests import map_tensors, tensors
 
 __all__ = ["Original", "Outcome", "transformed", "under_transforms"]
@@ -153,9 +154,8 @@ class _Linear(_Equation):
     def solve(self, start: Tensor, operands: Sequence[Tensor]) -> Outcome:  # noqa: ARG002
         b, y, *rest = operands
         jacobian = Linearization(lambda at, others: self.of.bind(others)(at), y, tuple(rest))
-        if self.rule is None:
-            raise GradientUnavailableError("this gradient carries no derivative of the solve itself")
-        value = (self.rule.adjoint if self.transposed else self.rule.tangent)(jacobian, b)
+        rule = _required(self.rule)
+        value = (rule.adjoint if self.transposed else rule.tangent)(jacobian, b)
         nothing = torch.zeros(len(b), dtype=torch.int64, device=b.device)
         return value, nothing, nothing, nothing.to(value.dtype), nothing
 
@@ -190,16 +190,20 @@ class _Mapped(_Equation):
 
     def _linear(self, kind: _Equation, start: Tensor, operands: Sequence[Tensor]) -> Outcome:
         """A mapped linear equation: its derivative is that of the mapped map, which is linear too."""
-        if kind.rule is None:
-            raise GradientUnavailableError("this gradient carries no derivative of the solve itself")
         function = self.bind(operands)
         zero = torch.zeros_like(start)
         b = function(zero)
         jacobian = Linearization(lambda w, _: function(w), zero, ())
         # The rule's tangent equation, u = b + A u with A the derivative of this affine map, is the equation itself.
-        value = kind.rule.tangent(jacobian, b)
+        value = _required(kind.rule).tangent(jacobian, b)
         nothing = torch.zeros(len(b), dtype=torch.int64, device=b.device)
         return value, nothing, nothing, nothing.to(value.dtype), nothing
+
+
+def _required(rule: AdjointRule | None) -> AdjointRule:
+    if rule is None:  # its operands came without derivatives
+        raise GradientUnavailableError("this gradient differentiates a few steps, and never the solve")
+    return rule
 
 
 class _Solve(Function):
@@ -281,10 +285,38 @@ def under_transforms(equation: Original, start: Tensor) -> Outcome:
         RuntimeError: from the operator itself.
     """
     try:
-        return _Solve.apply(equation, start, *equation.operands())  # type: ignore[no-untyped-call]
+        operands = equation.operands()
+        if equation.rule is None:
+            operands = tuple(t.detach() for t in operands)
+        found = _Solve.apply(equation, start, *operands)  # type: ignore[no-untyped-call]
+        _refuse_hidden(equation, found[0])
     except RuntimeError as error:
         if "functorch" not in str(error).lower() and "batchedtensor" not in str(error).lower():
             raise
-        remedy = "hand them to G through x, for example as a tuple (x, parameters)"
-        came = f"an operator that uses transformed tensors from elsewhere ({str(error).splitlines()[0][:100]})"
-        raise InputError("G", came, "every transformed tensor in x, in a parameter or in a closure", remedy) from error
+        raise _out_of_reach() from error
+    return found
+
+
+def _refuse_hidden(equation: Original, value: Tensor) -> None:
+    """Refuse an operator whose value still carries derivatives when everything that was found carries none.
+
+    On its way down to plain tensors torch strips what a transform has wrapped, silently: a tensor that was not found would be a
+    constant. So the operator is evaluated once more where the transform can be seen.
+    """
+    plain = tuple(t.detach() for t in equation.operands())
+    z: Tensor = equation.bind(plain)(value.detach())
+    levels = torch._C._functorch  # noqa: SLF001  (there is no public way to an outer transform)
+    while True:
+        if not levels.is_batchedtensor(z) and (z.requires_grad or carries_tangent(z)):
+            raise _out_of_reach()
+        if not levels.is_functorch_wrapped_tensor(z):
+            return
+        z = levels.get_unwrapped(z)
+
+
+def _out_of_reach() -> InputError:
+    came, needed = (
+        "an operator that uses transformed tensors from elsewhere",
+        "all of them in x, in parameters or in closures",
+    )
+    return InputError("G", came, needed, "hand them to G through x, for example as a tuple (x, parameters)")
