@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         bounds,
         constructions,
         errors,
+        gradients,
         lipschitz,
         norms,
         operators,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from eqtheory.bounds import Bound, Bracket, Evidence, LocalBound, Side, Verdict, VerdictKind
     from eqtheory.errors import EqTheoryError
+    from eqtheory.gradients import Implicit, Neumann, OneStep, Phantom, Unrolled, fixed_point
     from eqtheory.operators import ImplicitOperator, Regularity, as_operator
     from eqtheory.solvers import (
         Anderson,
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
         Solution,
         Status,
         Stop,
-        fixed_point,
     )
     from eqtheory.theorems import bibtex, theorem
 
@@ -49,6 +50,7 @@ _MODULES = (
     "bounds",
     "constructions",
     "errors",
+    "gradients",
     "lipschitz",
     "norms",
     "operators",
@@ -60,6 +62,7 @@ _MODULES = (
 _NAMES = {
     "eqtheory.bounds": ("Bound", "Bracket", "Evidence", "LocalBound", "Side", "Verdict", "VerdictKind"),
     "eqtheory.errors": ("EqTheoryError",),
+    "eqtheory.gradients": ("Implicit", "Neumann", "OneStep", "Phantom", "Unrolled", "fixed_point"),
     "eqtheory.operators": ("ImplicitOperator", "Regularity", "as_operator"),
     "eqtheory.solvers": (
         "Anderson",
@@ -73,7 +76,6 @@ _NAMES = {
         "Solution",
         "Status",
         "Stop",
-        "fixed_point",
     ),
     "eqtheory.theorems": ("bibtex", "theorem"),
 }
@@ -89,16 +91,21 @@ __all__ = [
     "EqTheoryError",
     "Evidence",
     "Halpern",
+    "Implicit",
     "ImplicitOperator",
     "KrasnoselskiiMann",
     "LocalBound",
+    "Neumann",
     "NewtonKrylov",
+    "OneStep",
+    "Phantom",
     "Picard",
     "Regularity",
     "Side",
     "Solution",
     "Status",
     "Stop",
+    "Unrolled",
     "Verdict",
     "VerdictKind",
     "__version__",
@@ -108,6 +115,7 @@ __all__ = [
     "constructions",
     "errors",
     "fixed_point",
+    "gradients",
     "lipschitz",
     "norms",
     "operators",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "AdjointError",
     "BoundOrderError",
     "DomainError",
     "EqTheoryError",
@@ -123,3 +124,24 @@ class SolverError(EqTheoryError, RuntimeError):
             The class and its arguments.
         """
         return type(self), (str(self), self.solution)
+
+
+class AdjointError(EqTheoryError, RuntimeError):
+    """The adjoint equation of a fixed point could not be solved, so the gradient that was asked for is not known.
+
+    Args:
+        message: one line that counts the failed samples by reason and says what to try.
+        report: the whole `AdjointReport`.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[AdjointError], tuple[str, Any]]:
+        """Rebuild from its parts, so the error crosses process borders whole.
+
+        Returns:
+            The class and its arguments.
+        """
+        return type(self), (str(self), self.report)

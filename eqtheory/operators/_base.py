@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError, ShapeError
@@ -57,6 +58,19 @@ class ImplicitOperator(ABC):
         Returns:
             States, shape `(batch, ...)`.
         """
+
+    def pushforward(self, y: Tensor, x: Any, v: Tensor) -> Tensor:
+        """Apply the derivative in the state, `(dG/dy)(y, x) v`; by forward differentiation, unless the operator knows better.
+
+        Args:
+            y: states, shape `(batch, ...)`.
+            x: inputs.
+            v: directions, the shape of `y`.
+
+        Returns:
+            The products, the shape of `y`.
+        """
+        return torch.func.jvp(lambda at: self(at, x), (y,), (v,))[1]
 
 
 @final

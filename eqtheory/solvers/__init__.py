@@ -11,6 +11,7 @@ from eqtheory.solvers._halpern import Halpern, HalpernState
 from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
 from eqtheory.solvers._loop import certify, fixed_point
 from eqtheory.solvers._newton_krylov import NewtonKrylov, NewtonKrylovState
+from eqtheory.solvers._packing import Packed
 from eqtheory.solvers._picard import Picard
 from eqtheory.solvers._progress import ProgressBar, Watcher
 from eqtheory.solvers._solution import Memory, Solution, Trace
@@ -36,6 +37,7 @@ __all__ = [
     "NewtonKrylov",
     "NewtonKrylovState",
     "OnFailure",
+    "Packed",
     "Picard",
     "ProgressBar",
     "Pushforward",

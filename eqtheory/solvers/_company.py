@@ -13,10 +13,10 @@ from typing import Any, final
 
 from torch import Tensor
 
+from eqtheory.nests import take
 from eqtheory.operators import ImplicitOperator
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers._measure import Gauge
-from eqtheory.solvers._tree import take
 
 __all__ = ["Company"]
 

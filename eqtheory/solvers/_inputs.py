@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from eqtheory.errors import GradientUnavailableError, InputError, NonFiniteError, ShapeError
+from eqtheory.nests import tensors
 from eqtheory.operators import FunctionOperator, ImplicitOperator
 from eqtheory.validate import batch_of
 
-__all__ = ["first_value", "refuse_gradients", "starting_states", "tensors"]
-
-
-def tensors(x: Any, name: str = "x") -> Iterator[tuple[str, Tensor]]:
-    """Walk a nest of tensors.
-
-    Args:
-        x: a tensor, or a tuple, list, mapping or dataclass of nests; anything else holds no tensor.
-        name: how the caller calls it.
-
-    Yields:
-        Where each tensor stands, and the tensor.
-    """
-    if isinstance(x, Tensor):
-        yield name, x
-    elif isinstance(x, Mapping):
-        for key, part in x.items():
-            yield from tensors(part, f"{name}[{key!r}]")
-    elif isinstance(x, (tuple, list)):
-        for index, part in enumerate(x):
-            yield from tensors(part, f"{name}[{index}]")
-    elif is_dataclass(x) and not isinstance(x, type):
-        for field in fields(x):
-            yield from tensors(getattr(x, field.name), f"{name}.{field.name}")
+__all__ = ["first_value", "refuse_gradients", "starting_states"]
 
 
 def starting_states(x: Any, y0: Any) -> Tensor:

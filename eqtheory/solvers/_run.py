@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
+from eqtheory.nests import map_tensors, merge, take
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers._company import Company
 from eqtheory.solvers._ledger import Anchor, Ledger
@@ -21,7 +22,6 @@ from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver
 from eqtheory.solvers._status import Status
-from eqtheory.solvers._tree import map_tensors, merge, take
 
 __all__ = ["Run"]
 
@@ -147,7 +147,7 @@ class Run:
         self._calls += 1
         self._ledger.products += needed
         try:
-            product = torch.func.jvp(lambda at: self._operator(at, x), (y,), (v,))[1]
+            product = self._operator.pushforward(y, x, v)
         except (RuntimeError, NotImplementedError) as error:
             came = f"an operator without forward derivatives ({str(error).splitlines()[0][:120]})"
             remedy = "build it from differentiable operations, or use Anderson() or Broyden(), which need no derivative"

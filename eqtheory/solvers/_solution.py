@@ -103,6 +103,7 @@ class Solution:
         trace: residuals, and iterates if asked for; `None` otherwise.
         attempt: which solver the answer comes from, int8, shape `(batch,)`: 0 for `solver`, `k` for the `k`-th fallback.
         memory: what the solver remembered of samples that ran out of steps; used when a solve is resumed.
+        adjoint: where the value carries a gradient, the log into which every backward pass writes how its adjoint went.
     """
 
     value: Any
@@ -115,6 +116,7 @@ class Solution:
     trace: Trace | None = None
     attempt: Tensor | None = None
     memory: Memory | None = None
+    adjoint: Any = None
 
     @property
     def converged(self) -> Tensor:

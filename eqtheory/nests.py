@@ -1,17 +1,43 @@
-"""Rows of nests: what a solve does to every tensor that carries the batch when samples leave or come back."""
+"""Nests of tensors: walking them, mapping them, taking rows of every tensor that carries the batch, and putting rows back.
+
+A nest is a tensor, or a tuple, list, mapping or dataclass of nests. Anything else is no tensor and stays as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["map_tensors", "merge", "take"]
+__all__ = ["map_tensors", "merge", "take", "tensors"]
 
 T = TypeVar("T")
+
+
+def tensors(x: Any, name: str = "x") -> Iterator[tuple[str, Tensor]]:
+    """Walk a nest of tensors.
+
+    Args:
+        x: a tensor, or a tuple, list, mapping or dataclass of nests; anything else holds no tensor.
+        name: how the caller calls it.
+
+    Yields:
+        Where each tensor stands, and the tensor.
+    """
+    if isinstance(x, Tensor):
+        yield name, x
+    elif isinstance(x, Mapping):
+        for key, part in x.items():
+            yield from tensors(part, f"{name}[{key!r}]")
+    elif isinstance(x, (tuple, list)):
+        for index, part in enumerate(x):
+            yield from tensors(part, f"{name}[{index}]")
+    elif is_dataclass(x) and not isinstance(x, type):
+        for field in fields(x):
+            yield from tensors(getattr(x, field.name), f"{name}.{field.name}")
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], nest: T) -> T:

@@ -1,0 +1,95 @@
+"""What every rule for the derivative of a fixed point is handed, and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from eqtheory.bounds import Bound, LocalBound
+from eqtheory.gradients._linearization import Map
+from eqtheory.gradients._reattach import AdjointRule
+from eqtheory.gradients._report import AdjointLog
+from eqtheory.norms import Euclidean
+from eqtheory.operators import ImplicitOperator
+from eqtheory.solvers import Solver
+
+__all__ = ["Equilibrium", "Gradient", "euclidean_factor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrium:
+    """A fixed point that was found without autograd.
+
+    Args:
+        function: the operator on states of one tensor.
+        operator: what is known of it: norm, regularity, whether batches may be cut.
+        x: its inputs, as they came, with their gradients.
+        value: the fixed point, shape `(batch, ...)`, detached.
+        steps: steps that every sample took, int64, shape `(batch,)`.
+        longest: the largest of them.
+        solver: took them.
+        start: where they began, as it came.
+        log: receives the reports of adjoint solves.
+    """
+
+    function: Map
+    operator: ImplicitOperator
+    x: Any
+    value: Tensor
+    steps: Tensor
+    longest: int
+    solver: Solver[Any]
+    start: Tensor
+    log: AdjointLog
+
+
+class Gradient(ABC):
+    """A rule for the derivative of a fixed point.
+
+    Laws: the value is that of the solve, to the bit, or, where the solve itself is differentiated, that of the same iteration; an
+    exact rule is exact for every derivative that is carried; what is not carried is refused, never zero.
+    """
+
+    exact: bool = True
+    """Whether the derivative is that of what is returned, up to the tolerance of its solve."""
+    uses_start: bool = False
+    """Whether the start carries a gradient too."""
+
+    def rule(self, operator: ImplicitOperator, log: AdjointLog) -> AdjointRule | None:  # noqa: ARG002
+        """Return how the linear equations are solved, for the rules that solve any.
+
+        Args:
+            operator: what is known of the operator.
+            log: receives the reports.
+
+        Returns:
+            The rule, or `None` where the derivative is that of ordinary operations.
+        """
+        return None
+
+    @abstractmethod
+    def attach(self, equilibrium: Equilibrium) -> Tensor:
+        """Give the fixed point its derivative.
+
+        Args:
+            equilibrium: what was found.
+
+        Returns:
+            The value with its place in the graph, shape `(batch, ...)`.
+        """
+
+
+def euclidean_factor(operator: ImplicitOperator) -> Bound | LocalBound | None:
+    """A bound on the Euclidean norm of `dG/dy`, where one is known: then it bounds that of the transpose too.
+
+    Args:
+        operator: the operator.
+
+    Returns:
+        Its contraction factor if that is measured in the Euclidean norm.
+    """
+    known = operator.regularity
+    return known.mu if known is not None and isinstance(known.state_norm, Euclidean) else None

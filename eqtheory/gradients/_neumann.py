@@ -1,0 +1,125 @@
+"""The adjoint as a partial sum of the Neumann series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from eqtheory.errors import InputError
+from eqtheory.gradients._equations import LinearEquation
+from eqtheory.gradients._gradient import Equilibrium, Gradient, euclidean_factor
+from eqtheory.gradients._linearization import Linearization
+from eqtheory.gradients._reattach import AdjointRule, reattach
+from eqtheory.gradients._report import AdjointLog, AdjointReport, OnAdjointFailure
+from eqtheory.gradients._solve import AdjointSettings, finite_cotangent, judged
+from eqtheory.gradients._surrogate import surrogate
+from eqtheory.operators import ImplicitOperator
+from eqtheory.solvers import Picard, Status, Stop, certify
+
+__all__ = ["Neumann"]
+
+
+@final
+@dataclass(frozen=True)
+class Neumann(Gradient):
+    """Replace the adjoint by `v + J^T v + ... + (J^T)^(terms - 1) v`.
+
+    Within `mu^terms / (1 - mu) |v|` of the exact one. What the sum leaves of the equation is its next term, which is formed
+    too: where that is not smaller than `v`, the sum is no better than no gradient at all, and the failure is handled as
+    `on_failure` says. Memory: one evaluation's graph. Second derivatives are refused.
+
+    Args:
+        terms: how many, at least 1; one term is `OneStep`.
+        on_failure: what to do where the terms do not shrink.
+        exact_up_to: largest dimension of the state in which `FALL_BACK` builds a dense matrix.
+
+    Raises:
+        InputError: an argument out of range.
+
+    Theorem: T9.
+    """
+
+    terms: int = 10
+    on_failure: OnAdjointFailure = OnAdjointFailure.RAISE
+    exact_up_to: int = 256
+
+    exact = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.terms, int) and self.terms >= 1):
+            raise InputError("terms", str(self.terms), "an integer >= 1", "pass terms=10, or use OneStep()")
+        if not isinstance(self.on_failure, OnAdjointFailure):
+            raise InputError("on_failure", repr(self.on_failure), "an OnAdjointFailure", "pass OnAdjointFailure.RAISE")
+
+    def rule(self, operator: ImplicitOperator, log: AdjointLog) -> AdjointRule:
+        """Sum the series.
+
+        Args:
+            operator: what is known of the operator.
+            log: receives the reports.
+
+        Returns:
+            The rule.
+        """
+        return _PartialSum(self, operator, log)
+
+    def attach(self, equilibrium: Equilibrium) -> Tensor:
+        """Give the fixed point the truncated derivative.
+
+        Args:
+            equilibrium: what was found.
+
+        Returns:
+            The value with its place in the graph.
+        """
+        rule = self.rule(equilibrium.operator, equilibrium.log)
+        z = reattach(equilibrium.function, equilibrium.value, equilibrium.x, rule)
+        return surrogate(equilibrium.value, z)
+
+
+@final
+class _PartialSum(AdjointRule):
+    """The linear equations by partial sums."""
+
+    def __init__(self, gradient: Neumann, operator: ImplicitOperator, log: AdjointLog) -> None:
+        self._gradient, self._operator, self._log = gradient, operator, log
+
+    def adjoint(self, jacobian: Linearization, v: Tensor) -> Tensor:
+        return self._sum(jacobian, v, transposed=True)
+
+    def tangent(self, jacobian: Linearization, dz: Tensor) -> Tensor:
+        return self._sum(jacobian, dz, transposed=False)
+
+    def _sum(self, jacobian: Linearization, b: Tensor, *, transposed: bool) -> Tensor:
+        finite_cotangent(b, "the gradient of the loss" if transposed else "the tangent of G")
+        chosen = self._gradient
+        mu = euclidean_factor(self._operator)
+        equation = LinearEquation(jacobian, b, transposed=transposed, compacts=False, mu=mu)
+        y, x = jacobian.y, jacobian.x
+        total, term = b, b
+        for _ in range(chosen.terms - 1):
+            term = equation.product(term, y, x)
+            total = total + term
+        rest = equation.product(term, y, x)  # b + A total - total
+        wide = b.dtype if b.dtype in {torch.float32, torch.float64} else torch.float32
+        residual, size = (torch.linalg.vector_norm(t.reshape(len(b), -1).to(wide), dim=1) for t in (rest, b))
+        shrinks = (residual < size) | ((size == 0) & (residual == 0))
+        status = torch.where(shrinks, Status.CONVERGED.value, Status.DIVERGED.value).to(torch.int8)
+        report = AdjointReport(
+            status=torch.where(torch.isfinite(residual), status, Status.NON_FINITE.value).to(torch.int8),
+            residual=residual,
+            size=size,
+            evaluations=torch.full_like(status, chosen.terms, dtype=torch.int64),
+            error_bound=None if mu is None else certify(equation, equation.inputs, total),
+            expanding=torch.zeros_like(shrinks),
+            radius=torch.zeros(len(b), dtype=torch.float64, device=b.device),
+            replacement=torch.zeros_like(status),
+            method=f"Neumann({chosen.terms})",
+        )
+        settings = AdjointSettings(
+            Picard(), Stop(), chosen.on_failure, expects_contraction=True, exact_up_to=chosen.exact_up_to
+        )
+        return judged(equation, total, report, settings, self._log)

@@ -1,0 +1,105 @@
+"""The value of a fixed point with the first derivative of something else, and no second one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+
+from eqtheory.errors import GradientUnavailableError
+
+__all__ = ["refused", "surrogate"]
+
+_REFUSAL = (
+    "this gradient approximates the derivative of a fixed point, and the derivative of an approximation is not an approximation of the "
+    "second derivative; use gradient=Implicit()"
+)
+
+
+class _Once(Function):
+    """An identity that refuses to be differentiated."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # noqa: ARG004
+        raise GradientUnavailableError(_REFUSAL)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Any:  # noqa: ARG004
+        raise GradientUnavailableError(_REFUSAL)
+
+
+class _Surrogate(Function):
+    """The first argument's value with the second one's derivative."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, z: Tensor) -> Tensor:  # noqa: ARG004
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # noqa: ARG004
+        return None, _Once.apply(gradient)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor) -> Any:  # noqa: ARG004
+        return _Once.apply(tangent)  # type: ignore[no-untyped-call]
+
+
+def surrogate(value: Tensor, z: Tensor) -> Tensor:
+    """Return a value that is differentiated, once, as if it were another.
+
+    Args:
+        value: what is returned, to the bit.
+        z: what is differentiated, the same shape.
+
+    Returns:
+        The value; its second derivatives are refused.
+    """
+    return _Surrogate.apply(value, z)  # type: ignore[no-untyped-call]
+
+
+class _Refused(Function):
+    """An identity that says at the first derivative why there is none."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, value: Tensor, why: str) -> Tensor:  # noqa: ARG004
+        ctx.why = why
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # noqa: ARG004
+        raise GradientUnavailableError(ctx.why)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004
+        raise GradientUnavailableError(ctx.why)
+
+
+def refused(value: Tensor, z: Tensor, why: str) -> Tensor:
+    """Return a value whose derivative is refused.
+
+    Args:
+        value: what is returned, to the bit.
+        z: what it would depend on.
+        why: what the error says.
+
+    Returns:
+        The value.
+    """
+    return _Refused.apply(z, value, why)  # type: ignore[no-untyped-call]
