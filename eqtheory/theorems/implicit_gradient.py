@@ -77,7 +77,9 @@ THEOREM = Theorem(
     hypotheses=(
         Hypothesis("inputs form an open subset of a normed space and G is continuously differentiable"),
         Hypothesis("|d_yG(y,x)| <= mu(x) < 1 for all y, in the operator norm of the state's norm", control="N7"),
-        Hypothesis("for the certificates: d_yG and d_xG have Lipschitz constants alpha and beta in y, between y and y*"),
+        Hypothesis(
+            "for the certificates: d_yG and d_xG have Lipschitz constants alpha and beta in y, between y and y*"
+        ),
         Hypothesis("for phantom steps: 0 < lambda <= 1"),
     ),
     conclusion=(
