@@ -208,6 +208,7 @@ def adjoint_without_contraction(evidence: Recorder) -> None:
     fast = [[grown, Fraction(0)], [Fraction(0), half]]
     _, excited = errors(fast, [one, one], 60)
     assert all(error == 10 * grown**K + 2 * half**K for K, error in enumerate(excited, start=1))
+    assert all(later > earlier for earlier, later in pairwise(excited))
     _, spared = errors(fast, [Fraction(0), one], 60)
     assert all(error == 2 * half**K for K, error in enumerate(spared, start=1))
     # The square of this one is I/4, so its eigenvalues are +-1/2, while it maps a unit vector to one of length 10.
@@ -218,6 +219,7 @@ def adjoint_without_contraction(evidence: Recorder) -> None:
     for K, error in enumerate(calm, start=1):
         rest = rational.product(rational.transposed(large), true) if K % 2 else true
         assert error == Fraction(1, 4) ** (K // 2) * sum(map(abs, rest))
+    assert calm[-1] < Fraction(1, 10**15)
     evidence.control(
         "N7",
         f"radius 1.1: the Neumann adjoint of K terms errs by 10 * 1.1^K + 2^(1-K) exactly, {float(excited[-1]):.4g} at K = 60; a loss "

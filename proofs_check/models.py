@@ -131,13 +131,14 @@ def measured(models: Models, free: AdjointClaim, exact: AdjointClaim) -> Measure
 
     An error of `w` becomes one of `g` that is larger by `sqrt(kappa)`, relatively, as `|g| >= s_min |w|`; `|d|/|g|` is at most
     `(1 + gamma) sqrt(kappa)`, so that the quotient errs by `kappa` times the rounding of the solve over `1 - gamma`, at most four
-    such errors and a second order. The gap is half the square of a difference of unit vectors, each turned by its relative error.
+    such errors and a second order. A residual of the adjoint enters like the rounding of the solve.
+    The gap is half the square of a difference of unit vectors, each turned by its relative error.
     """
     state = torch.zeros_like(models.v)
     d, g = (claim.gradient(1, 1.0)(layer, models.inputs, state, models.v, X) for claim in (free, exact))
     d, g = d / NORM(g).unsqueeze(1), g / NORM(g).unsqueeze(1)
     gap = (g - d / NORM(d).unsqueeze(1)).square().sum(dim=1) / 2
-    unit = 8 * models.rounding / (1 - models.gamma)
+    unit = 8 * (models.rounding + exact.tolerance) / (1 - models.gamma)
     turned = unit * models.condition.sqrt()
     return Measured(1 - (g * d).sum(dim=1), unit * models.condition, gap, (2 * gap).sqrt() * turned + turned**2)
 

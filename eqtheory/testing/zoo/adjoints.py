@@ -130,14 +130,16 @@ class AdjointClaim:
 
     Args:
         name: what was changed, or the name of the method.
-        about: the inequality it is held to: `neumann_truncation` or `phantom_truncation` of T9, `residual_bound` of T9 with a
-            residual of zero for gradients sold as exact, or `deviation` of T9a for Jacobian-free ones.
+        about: the inequality it is held to: `neumann_truncation` or `phantom_truncation` of T9, `residual_bound` of T9 with
+            the residual promised, or none, for gradients sold as exact, or `deviation` of T9a for Jacobian-free ones.
         gradient: from the number of terms or steps and the relaxation to the gradient.
+        tolerance: where the adjoint is solved for by iteration, its residual in the Euclidean norm over its own, as promised.
     """
 
     name: str
     about: str
     gradient: Callable[[int, float], Gradient]
+    tolerance: float = 0.0
 
 
 PLAIN: tuple[AdjointClaim, ...] = (
