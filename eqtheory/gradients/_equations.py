@@ -76,7 +76,7 @@ class LinearEquation(ImplicitOperator):
         b, states, inputs = x
         image = self.product(y, states, inputs)
         if states is self._whole.y:
-            self.witnesses.add(y, image)
+            self.witnesses.at(y, image)
         return b + image
 
     def initial_state(self, x: Any) -> Tensor:
@@ -101,7 +101,10 @@ class LinearEquation(ImplicitOperator):
         Returns:
             `A v`.
         """
-        return self.product(v, x[1], x[2])
+        image = self.product(v, x[1], x[2])
+        if x[1] is self._whole.y:
+            self.witnesses.along(v, image)
+        return image
 
 
 def _contraction(mu: Bound | LocalBound, jacobian: Linearization) -> Regularity:

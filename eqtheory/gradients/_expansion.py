@@ -38,7 +38,7 @@ _CLEAR = 1 + 1 / 20
 
 @final
 class Witnesses:
-    """The first arguments and products of a solve.
+    """The first directions of a solve and their images.
 
     Args:
         batch: number of samples.
@@ -46,17 +46,35 @@ class Witnesses:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self._pairs: list[tuple[Tensor, Tensor]] = []
+        self._last: tuple[Tensor, Tensor] | None = None
+        self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, w: Tensor, image: Tensor) -> None:
-        """Remember one product, if it is among the first and of the whole batch.
+    def at(self, w: Tensor, image: Tensor) -> None:
+        """Remember how an argument and its image differ from the ones before.
 
         Args:
             w: shape `(batch, ...)`.
             image: `A w`.
         """
-        if len(self._pairs) <= PAIRS and len(w) == self._batch:
-            self._pairs.append((w.flatten(1) if w.ndim > 1 else w[:, None], image.reshape(len(w), -1)))
+        if len(self._pairs) >= PAIRS or len(w) != self._batch:
+            return
+        w, image = w.reshape(self._batch, -1), image.reshape(self._batch, -1)
+        if self._last is not None:
+            # A difference near the rounding of what it is a difference of says nothing.
+            noise = 4 * sqrt(unit_roundoff(w.dtype)) * torch.linalg.vector_norm(w, dim=1)
+            self._pairs.append((w - self._last[0], image - self._last[1], noise))
+        self._last = w, image
+
+    def along(self, d: Tensor, image: Tensor) -> None:
+        """Remember a direction and its image.
+
+        Args:
+            d: shape `(batch, ...)`.
+            image: `A d`.
+        """
+        if len(self._pairs) < PAIRS and len(d) == self._batch:
+            d = d.reshape(self._batch, -1)
+            self._pairs.append((d, image.reshape(self._batch, -1), torch.zeros_like(d[:, 0])))
 
     def suspected(self) -> Tensor:
         """Which samples may have an eigenvalue of modulus one or more.
@@ -64,20 +82,17 @@ class Witnesses:
         Returns:
             Shape `(batch,)`; all where nothing is known.
         """
-        if len(self._pairs) < 2:
+        if not self._pairs:
             return torch.ones(self._batch, dtype=torch.bool)
-        w, p = (torch.stack(part, dim=1) for part in zip(*self._pairs, strict=True))
-        d, image = w.diff(dim=1), p.diff(dim=1)
+        d, image, noise = (torch.stack(part, dim=1) for part in zip(*self._pairs, strict=True))
         before, after = (torch.linalg.vector_norm(t, dim=2) for t in (d, image))
-        # A difference near the rounding of what it is a difference of says nothing.
-        noise = 4 * sqrt(unit_roundoff(w.dtype)) * torch.linalg.vector_norm(w, dim=2).amax(dim=1, keepdim=True)
         counts = before > noise
         ratio = torch.where(counts, after, 1.0) / torch.where(counts, before, 1.0)
         growth = ratio.clamp_min(torch.finfo(ratio.dtype).tiny).log()
         mean = torch.where(counts, growth, 0.0).sum(dim=1) / counts.sum(dim=1).clamp_min(1)
-        edge = -sqrt(unit_roundoff(w.dtype))
-        scale = counts / torch.where(counts, before, 1.0)
-        radius = _compressed_radius(d * scale.unsqueeze(2), image * scale.unsqueeze(2))
+        edge = -sqrt(unit_roundoff(d.dtype))
+        scale = (counts / torch.where(counts, before, 1.0)).unsqueeze(2)
+        radius = _compressed_radius(d * scale, image * scale)
         return (counts.any(dim=1) & ~(mean < edge)) | ~(radius < 1 + edge)  # true for NaN
 
 

@@ -14,7 +14,7 @@ from eqtheory.gradients._gradient import Equilibrium, Gradient, euclidean_factor
 from eqtheory.gradients._linearization import Linearization
 from eqtheory.gradients._reattach import AdjointRule, reattach
 from eqtheory.gradients._report import AdjointLog, AdjointReport, OnAdjointFailure
-from eqtheory.gradients._solve import AdjointSettings, finite_cotangent, judged
+from eqtheory.gradients._solve import AdjointSettings, expansion, finite_cotangent, judged
 from eqtheory.gradients._surrogate import surrogate
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Picard, Status, Stop, certify
@@ -100,22 +100,25 @@ class _PartialSum(AdjointRule):
         equation = LinearEquation(jacobian, b, transposed=transposed, compacts=False, mu=mu)
         y, x = jacobian.y, jacobian.x
         total, term = b, b
-        for _ in range(chosen.terms - 1):
-            term = equation.product(term, y, x)
-            total = total + term
-        rest = equation.product(term, y, x)  # b + A total - total
+        for k in range(chosen.terms):
+            following = equation.product(term, y, x)
+            equation.witnesses.along(term, following)
+            term = following
+            total = total + term if k < chosen.terms - 1 else total
+        rest = term  # b + A total - total
         wide = b.dtype if b.dtype in {torch.float32, torch.float64} else torch.float32
         residual, size = (torch.linalg.vector_norm(t.reshape(len(b), -1).to(wide), dim=1) for t in (rest, b))
         shrinks = (residual < size) | ((size == 0) & (residual == 0))
         status = torch.where(shrinks, Status.CONVERGED.value, Status.DIVERGED.value).to(torch.int8)
+        expanding, radius = expansion(equation, total, shrinks & (mu is None))
         report = AdjointReport(
             status=torch.where(torch.isfinite(residual), status, Status.NON_FINITE.value).to(torch.int8),
             residual=residual,
             size=size,
             evaluations=torch.full_like(status, chosen.terms, dtype=torch.int64),
             error_bound=None if mu is None else certify(equation, equation.inputs, total),
-            expanding=torch.zeros_like(shrinks),
-            radius=torch.zeros(len(b), dtype=torch.float64, device=b.device),
+            expanding=expanding,
+            radius=radius,
             replacement=torch.zeros_like(status),
             method=f"Neumann({chosen.terms})",
         )

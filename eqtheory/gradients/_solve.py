@@ -15,9 +15,9 @@ from eqtheory.gradients._equations import LinearEquation, dense
 from eqtheory.gradients._expansion import seen_to_expand
 from eqtheory.gradients._report import AdjointLog, AdjointReport, AdjointWarning, OnAdjointFailure, Replacement
 from eqtheory.nests import take
-from eqtheory.solvers import OnFailure, Picard, Solution, Solver, Stop, fixed_point
+from eqtheory.solvers import OnFailure, Picard, Solver, Stop, fixed_point
 
-__all__ = ["AdjointSettings", "finite_cotangent", "judged", "solve_linear"]
+__all__ = ["AdjointSettings", "expansion", "finite_cotangent", "judged", "solve_linear"]
 
 _TERMS = 64
 """Partial sums among which the best one is looked for."""
@@ -86,7 +86,10 @@ def solve_linear(
     solution = fixed_point(
         equation, equation.inputs, start, solver=settings.solver, stop=settings.stop, on_failure=OnFailure.RETURN
     )
-    expanding, radius = _expansion(equation, solution, settings)
+    # An excited eigenvalue of modulus one or more would have kept Picard's iteration from converging.
+    evident = solution.error_bound is not None or isinstance(settings.solver, Picard)
+    looked_at = solution.converged & (settings.expects_contraction and not evident)
+    expanding, radius = expansion(equation, solution.value, looked_at)
     report = AdjointReport(
         status=solution.status,
         residual=solution.residual,
@@ -133,26 +136,29 @@ def judged(
     return value
 
 
-def _expansion(equation: LinearEquation, solution: Solution, settings: AdjointSettings) -> tuple[Tensor, Tensor]:
-    """Samples seen to expand, and their radius; nothing is looked for where a contraction is known or not expected."""
-    none = torch.zeros(len(solution.status), dtype=torch.bool, device=solution.status.device)
-    radius = torch.zeros(len(none), dtype=torch.float64, device=none.device)
-    # An excited eigenvalue of modulus one or more would have kept Picard's iteration from converging.
-    evident = solution.error_bound is not None or isinstance(settings.solver, Picard)
-    if evident or not settings.expects_contraction:
-        return none, radius
+def expansion(equation: LinearEquation, value: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Look for eigenvalues of modulus one or more, closely where the solve has given reason to suspect them.
+
+    Args:
+        equation: the linear equation, after it was solved.
+        value: the solution, shape of the states.
+        where: samples to look at, shape `(batch,)`.
+
+    Returns:
+        Samples seen to expand, and the largest modulus seen, float64; each of shape `(batch,)`.
+    """
     b, y, x = equation.inputs
-    wanted = (
-        equation.witnesses.suspected().to(none.device) & solution.converged & (b.reshape(len(b), -1) != 0).any(dim=1)
-    )
+    none = torch.zeros_like(where)
+    radius = torch.zeros(len(where), dtype=torch.float64, device=where.device)
+    wanted = where & equation.witnesses.suspected().to(where.device) & (b.reshape(len(b), -1) != 0).any(dim=1)
     if not bool(wanted.any()):
         return none, radius
     rows = wanted.nonzero().squeeze(1)
-    part = (y, x) if len(rows) == len(b) or not equation.compacts else take((y, x), rows, len(b))
-    if part[0].shape[0] == len(b):
-        found, size = seen_to_expand(lambda w: equation.product(w, *part), solution.value)
+    if len(rows) == len(b) or not equation.compacts:
+        found, size = seen_to_expand(lambda w: equation.product(w, y, x), value)
         return found & wanted, torch.where(wanted, size, 0.0)
-    found, size = seen_to_expand(lambda w: equation.product(w, *part), solution.value.index_select(0, rows))
+    part = take((y, x), rows, len(b))
+    found, size = seen_to_expand(lambda w: equation.product(w, *part), value.index_select(0, rows))
     return none.index_copy(0, rows, found), radius.index_copy(0, rows, size)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from eqtheory.errors import GradientUnavailableError
+from eqtheory.gradients._tangents import outer_tangents, primal
 
 __all__ = ["refused", "surrogate"]
 
@@ -18,12 +19,15 @@ _REFUSAL = (
 
 
 class _Once(Function):
-    """An identity that refuses to be differentiated."""
+    """The first argument as something that depends on the second, in a way that refuses to be differentiated.
+
+    Without the second one a constant gradient would need no derivative, and the one through the operator alone would pass for all.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(gradient: Tensor) -> Tensor:
+    def forward(gradient: Tensor, z: Tensor) -> Tensor:  # noqa: ARG004
         return gradient.clone()
 
     @staticmethod
@@ -35,7 +39,7 @@ class _Once(Function):
         raise GradientUnavailableError(_REFUSAL)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Any:  # noqa: ARG004
+    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004
         raise GradientUnavailableError(_REFUSAL)
 
 
@@ -49,16 +53,18 @@ class _Surrogate(Function):
         return value.clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # noqa: ARG004
-        return None, _Once.apply(gradient)  # type: ignore[no-untyped-call]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return None, _Once.apply(gradient, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
 
     @staticmethod
-    def jvp(ctx: Any, _: None, tangent: Tensor) -> Any:  # noqa: ARG004
-        return _Once.apply(tangent)  # type: ignore[no-untyped-call]
+    def jvp(ctx: Any, _: None, tangent: Tensor) -> Any:
+        with outer_tangents():
+            return _Once.apply(primal(tangent), *primal(ctx.saved_tensors))  # type: ignore[no-untyped-call]
 
 
 def surrogate(value: Tensor, z: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.autograd.forward_ad import unpack_dual
 
 from eqtheory.nests import map_tensors, tensors
 
-__all__ = ["carries_tangent", "primal", "tangents_possible", "without_derivatives"]
+__all__ = ["carries_tangent", "outer_tangents", "primal", "tangents_possible", "without_derivatives"]
 
 T = TypeVar("T")
 
@@ -47,6 +48,17 @@ def tangents_possible() -> bool:
         True inside of `torch.autograd.forward_ad.dual_level`.
     """
     return forward_ad._current_level >= 0  # noqa: SLF001  (a dual level is announced nowhere else)
+
+
+def outer_tangents() -> AbstractContextManager[None]:
+    """Let the tangents of outer transforms live inside of a rule for forward differentiation.
+
+    torch calls such rules with forward differentiation switched off, so that a second forward derivative would be lost, silently.
+
+    Returns:
+        The context.
+    """
+    return forward_ad._set_fwd_grad_enabled(True)  # noqa: SLF001, FBT003  (there is no other switch)
 
 
 def carries_tangent(nest: Any) -> bool:

@@ -21,17 +21,23 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
-from torch.autograd.forward_ad import unpack_dual
+from torch.autograd import Function
 
 from eqtheory.errors import GradientUnavailableError, InputError
 from eqtheory.gradients._captured import Captured
 from eqtheory.gradients._linearization import Linearization, Map
 from eqtheory.gradients._reattach import AdjointRule
-from eqtheory.gradients._tangents import carries_tangent
+from eqtheory.gradients._tangents import carries_tangent, outer_tangents, primal
 from eqtheory.nests import map_tensors, tensors
 
 __all__ = ["Original", "Outcome", "transformed", "under_transforms"]
+
+_OUT_OF_REACH = (
+    "G",
+    "an operator that uses transformed tensors from elsewhere",
+    "all of them in x, in parameters or in closures",
+    "hand them to G through x, for example as a tuple (x, parameters)",
+)
 
 Bound = Callable[[Tensor], Tensor]
 Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -238,12 +244,11 @@ class _Solve(Function):
 
     @staticmethod
     def jvp(ctx: Any, _: None, start: Any, *tangents: Tensor | None) -> Any:  # noqa: ARG004
-        y, *operands = (unpack_dual(t).primal for t in ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        y, *operands = primal(ctx.saved_tensors)
         given = [i for i, t in enumerate(tangents) if t is not None]
         function = _in_some(ctx.equation, y, operands, given)
         at, along = tuple(operands[i] for i in given), tuple(tangents[i] for i in given)
-        # torch calls this with forward differentiation switched off, which would lose the tangents of outer transforms, silently.
-        with forward_ad._set_fwd_grad_enabled(True):  # noqa: SLF001, FBT003  (there is no other switch)
+        with outer_tangents():
             dz = torch.func.jvp(function, at, along)[1]
             u = _Solve.apply(_Linear(ctx.equation, transposed=False), dz, dz, y, *operands)[0]  # type: ignore[no-untyped-call]
         return u, None, None, None, None
@@ -293,7 +298,7 @@ def under_transforms(equation: Original, start: Tensor) -> Outcome:
     except RuntimeError as error:
         if "functorch" not in str(error).lower() and "batchedtensor" not in str(error).lower():
             raise
-        raise _out_of_reach() from error
+        raise InputError(*_OUT_OF_REACH) from error
     return found
 
 
@@ -302,21 +307,16 @@ def _refuse_hidden(equation: Original, value: Tensor) -> None:
 
     On its way down to plain tensors torch strips what a transform has wrapped, silently: a tensor that was not found would be a
     constant. So the operator is evaluated once more where the transform can be seen.
+
+    Raises:
+        InputError: it does.
     """
     plain = tuple(t.detach() for t in equation.operands())
     z: Tensor = equation.bind(plain)(value.detach())
     levels = torch._C._functorch  # noqa: SLF001  (there is no public way to an outer transform)
     while True:
         if not levels.is_batchedtensor(z) and (z.requires_grad or carries_tangent(z)):
-            raise _out_of_reach()
+            raise InputError(*_OUT_OF_REACH)
         if not levels.is_functorch_wrapped_tensor(z):
             return
         z = levels.get_unwrapped(z)
-
-
-def _out_of_reach() -> InputError:
-    came, needed = (
-        "an operator that uses transformed tensors from elsewhere",
-        "all of them in x, in parameters or in closures",
-    )
-    return InputError("G", came, needed, "hand them to G through x, for example as a tuple (x, parameters)")

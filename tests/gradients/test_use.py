@@ -1,0 +1,374 @@
+"""How derivatives meet what users have: captured tensors, modules, tuples, autocast, modes, failures, cheap rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from eqtheory.errors import GradientUnavailableError, InputError
+from eqtheory.gradients import Implicit, Neumann, OneStep, Phantom, Unrolled, fixed_point, gradient_bias
+from eqtheory.solvers import AndersonTGS, KrasnoselskiiMann, OnFailure, Picard, Status, Stop
+from eqtheory.solvers import fixed_point as engine
+from tests.gradients.operators import TIGHT, normal, scaled
+
+W, X = scaled(1, 4, 0.8), normal(2, 3, 4)
+EXACT = Implicit(stop=TIGHT)
+
+
+def iterated(G: Any, x: Any, y: Any, steps: int = 300) -> Any:
+    for _ in range(steps):
+        y = G(y, x)
+    return y
+
+
+def same(found: Any, expected: Any) -> None:
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+# What carries a derivative.
+
+
+class Net(torch.nn.Module):
+    """A layer with a buffer, a tied weight and dropout that is off in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(W.clone())
+        self.bias = torch.nn.Parameter(normal(3, 4))
+        self.register_buffer("gain", torch.full((4,), 0.9, dtype=torch.float64))
+        self.tied = self.weight
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        return torch.tanh(self.gain * (y @ self.weight + 0.1 * torch.sin(y) @ self.tied.T) + x + self.bias)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_parameters_have_gradients_in_both_modes(training: bool) -> None:
+    net = Net().train(training)
+    found = fixed_point(net, X, torch.zeros_like(X), gradient=EXACT, stop=TIGHT)
+    found.value.sin().sum().backward()
+    ours = [p.grad for p in net.parameters()]
+    expected = torch.autograd.grad(iterated(net, X, torch.zeros_like(X)).sin().sum(), list(net.parameters()))
+    same(ours, expected)
+
+
+def test_captured_tensors_have_gradients_leaves_or_not() -> None:
+    A, b, x = (t.clone().requires_grad_() for t in (W, normal(3, 4), X))
+    hidden = type("Box", (), {"weight": A @ A.T / 2})()  # not a leaf, in an object nobody looks into
+    encoded = torch.tanh(x)
+
+    def G(y: Tensor, _: Any) -> Tensor:
+        return torch.tanh(y @ hidden.weight + b + encoded)
+
+    for order in (1, 2):
+        results = []
+        for y in (
+            fixed_point(G, X, torch.zeros_like(X), gradient=EXACT, stop=TIGHT).value,
+            iterated(G, X, torch.zeros_like(X)),
+        ):
+            g = torch.autograd.grad(y.sin().sum(), (A, b, x), create_graph=True)
+            if order == 2:
+                g = torch.autograd.grad(sum((t * t).sum() for t in g), (A, b, x), retain_graph=True)
+            results.append([t.detach() for t in g])
+        same(*results)
+
+
+def test_an_input_that_is_captured_as_well_is_counted_once_each() -> None:
+    x = X.clone().requires_grad_()
+    features = torch.sin(x)
+
+    def G(y: Tensor, x: Tensor) -> Tensor:
+        return torch.tanh(y @ W + x * features)
+
+    results = []
+    for y in (
+        fixed_point(G, x, torch.zeros_like(X), gradient=EXACT, stop=TIGHT).value,
+        iterated(G, x, torch.zeros_like(X)),
+    ):
+        (g,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
+        (h,) = torch.autograd.grad((g * g).sum(), x, retain_graph=True)
+        results.append([g.detach(), h])
+    same(*results)
+
+
+def test_inputs_that_depend_on_each_other_are_counted_once_each() -> None:
+    a = X.clone().requires_grad_()
+    b = a.sin() * 0.5
+
+    def G(y: Tensor, x: tuple[Tensor, Tensor]) -> Tensor:
+        return torch.tanh(y @ W * x[1].cos() + x[0])
+
+    results = []
+    for y in (
+        fixed_point(G, (a, b), torch.zeros_like(X), gradient=EXACT, stop=TIGHT).value,
+        iterated(G, (a, b), torch.zeros_like(X)),
+    ):
+        (g,) = torch.autograd.grad(y.sin().sum(), a, create_graph=True)
+        (h,) = torch.autograd.grad((g * g).sum(), a, retain_graph=True)
+        results.append([g.detach(), h])
+    same(*results)
+
+
+def test_the_value_is_that_of_the_engine_and_carries_nothing_needless() -> None:
+    x = X.clone().requires_grad_()
+    G = lambda y, x: torch.tanh(y @ W + x)  # noqa: E731
+    found = fixed_point(G, x, torch.zeros_like(X), solver=AndersonTGS())
+    with torch.no_grad():
+        plain = engine(G, x, torch.zeros_like(X), solver=AndersonTGS())
+        quiet = fixed_point(G, x, torch.zeros_like(X), solver=AndersonTGS())
+    assert torch.equal(found.value, plain.value)
+    assert found.value.requires_grad
+    assert found.adjoint is not None
+    assert found.adjoint.last is None
+    assert not quiet.value.requires_grad
+    assert quiet.adjoint is None
+    assert not found.residual.requires_grad
+    constant = fixed_point(G, X, torch.zeros_like(X))
+    assert not constant.value.requires_grad
+
+
+def test_the_fixed_point_does_not_depend_on_where_the_solve_began() -> None:
+    y0 = torch.zeros_like(X).requires_grad_()
+    x = X.clone().requires_grad_()
+    found = fixed_point(lambda y, x: torch.tanh(y @ W + x), x, y0, stop=TIGHT)
+    assert torch.autograd.grad(found.value.sum(), y0, allow_unused=True) == (None,)
+
+
+def test_an_operator_that_ignores_its_state_or_its_input() -> None:
+    x = X.clone().requires_grad_()
+    found = fixed_point(lambda y, x: x.sin(), x, torch.zeros_like(X))
+    torch.testing.assert_close(torch.autograd.grad(found.value.sum(), x)[0], X.cos())
+    w = W.clone().requires_grad_()
+    found = fixed_point(lambda y, x: 0.5 * y + w.sum(), X, torch.zeros_like(X), gradient=EXACT, stop=TIGHT)
+    torch.testing.assert_close(torch.autograd.grad(found.value.sum(), w)[0], torch.full_like(W, 24.0))
+
+
+def test_tuples_of_states_have_gradients() -> None:
+    x = X.clone().requires_grad_()
+
+    def G(y: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        return 0.5 * torch.tanh(y[1]) + x, 0.3 * y[0] * x
+
+    start = (torch.zeros_like(X), torch.zeros_like(X))
+    u, v = fixed_point(G, x, start, gradient=EXACT, stop=TIGHT).value
+    p, q = iterated(G, x, start)
+    same(torch.autograd.grad((u * v).sum(), x), torch.autograd.grad((p * q).sum(), x))
+
+
+def test_a_resumed_solve_has_gradients_and_a_graph_may_be_walked_twice() -> None:
+    x = X.clone().requires_grad_()
+    G = lambda y, x: torch.tanh(y @ W + x)  # noqa: E731
+    short = fixed_point(G, x, torch.zeros_like(X), stop=Stop(max_steps=3), on_failure=OnFailure.RETURN)
+    found = fixed_point(G, x, short, gradient=EXACT, stop=TIGHT)
+    expected = torch.autograd.grad(iterated(G, x, torch.zeros_like(X)).sum(), x)
+    same(torch.autograd.grad(found.value.sum(), x, retain_graph=True), expected)
+    same(torch.autograd.grad(found.value.sum(), x), expected)
+    assert len(found.adjoint.reports) == 2
+
+
+def test_a_changed_operand_is_noticed() -> None:
+    w = W.clone().requires_grad_()
+    found = fixed_point(lambda y, x: torch.tanh(y @ w + x), X, torch.zeros_like(X))
+    with torch.no_grad():
+        w.mul_(0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.value.sum().backward()
+
+
+def test_batches_are_cut_in_the_backward_pass_too() -> None:
+    factors = torch.tensor([0.1] * 63 + [0.999], dtype=torch.float64)
+    rows: list[int] = []
+
+    def G(y: Tensor, x: tuple[Tensor, Tensor]) -> Tensor:
+        rows.append(len(y))
+        return x[1].unsqueeze(1) * y + x[0]
+
+    x = normal(4, 64, 256).requires_grad_()
+    y = (x.detach() / (1 - factors.unsqueeze(1))).contiguous()
+    rule = Implicit(solver=Picard(), stop=Stop(rtol=1e-6, max_steps=50_000))
+    found = fixed_point(G, (x, factors), y, gradient=rule, stop=Stop(rtol=1e-10))
+    rows.clear()
+    (g,) = torch.autograd.grad(found.value.sum(), x)
+    torch.testing.assert_close(g, (1 / (1 - factors)).unsqueeze(1).expand(64, 256), rtol=2e-3, atol=1e-6)
+    assert min(rows) == 1  # the derivative was formed anew for the slow one alone
+
+
+# Forward mode outside of torch.func.
+
+
+def test_tangents_of_inputs_parameters_and_hidden_tensors() -> None:
+    box = type("Box", (), {})()
+    G = lambda y, x: torch.tanh(y @ box.weight + x)  # noqa: E731
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded), forward_ad.dual_level():
+            x, box.weight = forward_ad.make_dual(X, X.cos()), forward_ad.make_dual(W, W.sin())
+            y = fixed_point(G, x, torch.zeros_like(X), gradient=EXACT, stop=TIGHT).value
+            found = forward_ad.unpack_dual(y).tangent
+            expected = forward_ad.unpack_dual(iterated(G, x, torch.zeros_like(X))).tangent
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_reverse_over_a_dual_tangent_is_refused() -> None:
+    x = X.clone().requires_grad_()
+    with forward_ad.dual_level():
+        y = fixed_point(lambda y, x: torch.tanh(y @ W + x), forward_ad.make_dual(x, X.cos()), torch.zeros_like(X)).value
+        tangent = forward_ad.unpack_dual(y).tangent
+        with pytest.raises(GradientUnavailableError, match=r"torch\.func\.jvp"):
+            torch.autograd.grad(tangent.sum(), x)
+
+
+# Precision.
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_narrow_types(dtype: torch.dtype) -> None:
+    w, x = W.to(dtype).requires_grad_(), X.to(dtype).requires_grad_()
+    stop = Stop(rtol=1e-5 if dtype is torch.float32 else 2e-2)
+    y = fixed_point(lambda y, x: torch.tanh(y @ w + x), x, torch.zeros_like(x), stop=stop).value
+    found = torch.autograd.grad(y.sum(), (w, x))
+    w64, x64 = w.detach().double().requires_grad_(), x.detach().double().requires_grad_()
+    expected = torch.autograd.grad(
+        iterated(lambda y, x: torch.tanh(y @ w64 + x), x64, torch.zeros_like(X)).sum(), (w64, x64)
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == dtype
+        torch.testing.assert_close(
+            a.double(), b, rtol=0.0, atol=float(b.abs().max()) * (1e-4 if dtype is torch.float32 else 0.1)
+        )
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_autocast_solves_and_differentiates_one_operator(inside: bool) -> None:
+    net = torch.nn.Linear(4, 4)
+    with torch.no_grad():
+        net.weight.copy_(W)
+    x = X.float().requires_grad_()
+    seen: set[torch.dtype] = set()
+
+    def G(y: Tensor, x: Tensor) -> Tensor:
+        out = net(y)
+        seen.add(out.dtype)
+        return torch.tanh(out + x.to(out.dtype))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = fixed_point(G, x, torch.zeros(3, 4), stop=Stop(rtol=2e-2), gradient=Implicit(stop=Stop(rtol=1e-2)))
+        assert found.value.dtype == torch.float32
+        if inside:
+            g = torch.autograd.grad(found.value.sum(), (net.weight, x), create_graph=True)
+            torch.autograd.grad(sum((t * t).sum() for t in g), net.weight)
+    if not inside:
+        g = torch.autograd.grad(found.value.sum(), (net.weight, x), create_graph=True)
+        torch.autograd.grad(sum((t * t).sum() for t in g), net.weight)
+    assert seen == {torch.bfloat16}  # also where the backward pass evaluates it again
+    w64, x64 = net.weight.detach().double().requires_grad_(), x.detach().double().requires_grad_()
+    y = iterated(lambda y, x: torch.tanh(y @ w64.T + net.bias.detach().double() + x), x64, torch.zeros_like(X))
+    for a, b in zip(g, torch.autograd.grad(y.sum(), (w64, x64)), strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=0.0, atol=0.1 * float(b.abs().max()))
+
+
+# Cheap rules.
+
+
+def jacobians() -> tuple[Tensor, Tensor, Tensor]:
+    y = iterated(lambda y, x: torch.tanh(y @ W + x), X, torch.zeros_like(X))
+    slope = 1 - y**2
+    return slope.unsqueeze(2) * W.T, torch.diag_embed(slope), normal(9, 3, 4)
+
+
+@pytest.mark.parametrize("name", ["one step", "phantom", "neumann"])
+def test_cheap_rules_are_their_formulas(name: str) -> None:
+    J, B, v = jacobians()
+    apply = lambda M, w: (M.mT @ w.unsqueeze(2)).squeeze(2)  # noqa: E731
+    if name == "one step":
+        rule: Any = OneStep()
+        w = v
+    elif name == "neumann":
+        rule, w = Neumann(4), v + apply(J, v) + apply(J, apply(J, v)) + apply(J, apply(J, apply(J, v)))
+    else:
+        rule, w = Phantom(3, 0.6), 0.6 * v
+        M = 0.4 * torch.eye(4, dtype=torch.float64) + 0.6 * J
+        w = 0.6 * (v + apply(M, v) + apply(M, apply(M, v)))
+    x = X.clone().requires_grad_()
+    y = fixed_point(lambda y, x: torch.tanh(y @ W + x), x, torch.zeros_like(X), gradient=rule, stop=TIGHT).value
+    (g,) = torch.autograd.grad(y, x, v, create_graph=True)
+    torch.testing.assert_close(g.detach(), apply(B, w), rtol=1e-10, atol=1e-12)
+    with pytest.raises(GradientUnavailableError, match=r"use gradient=Implicit\(\)"):
+        torch.autograd.grad(g.sum(), x)
+
+
+def test_bias_is_measured_against_the_exact_gradient() -> None:
+    J, B, v = jacobians()
+    x = X.clone()
+    net = Net()
+    found = gradient_bias(lambda y, x: torch.tanh(y @ W + x), x, torch.zeros_like(X), cotangent=v, stop=TIGHT)
+    w = torch.linalg.solve(torch.eye(4, dtype=torch.float64) - J.mT, v.unsqueeze(2)).squeeze(2)
+    exact, cheap = ((B.mT @ t.unsqueeze(2)).squeeze(2) for t in (w, v))
+    one = found.biases[0]
+    torch.testing.assert_close(
+        one.relative_error, (cheap - exact).norm(dim=1) / exact.norm(dim=1), rtol=1e-7, atol=1e-9
+    )
+    cosine = torch.nn.functional.cosine_similarity(cheap, exact)
+    torch.testing.assert_close(one.cosine, cosine, rtol=1e-7, atol=1e-9)
+    assert one.descends.tolist() == (cosine > 0).tolist()
+    assert found.condition is not None
+    torch.testing.assert_close(found.condition.gamma, torch.linalg.matrix_norm(J, ord=2))
+    kappa = torch.linalg.cond(B @ B.mT)
+    torch.testing.assert_close(found.condition.kappa, kappa, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(found.condition.threshold, 2 * kappa.sqrt() / (1 + kappa), rtol=1e-7, atol=1e-9)
+    assert "OneStep()" in str(found)
+    both = gradient_bias(net, X, torch.zeros_like(X), generator=torch.Generator().manual_seed(0))
+    assert {bias.of for bias in both.biases} == {"inputs", "parameters"}
+    with pytest.raises(InputError, match=r"pass a torch\.Generator"):
+        gradient_bias(net, X, torch.zeros_like(X))
+
+
+def test_a_column_rank_is_no_row_rank() -> None:
+    """The one-step gradient ascends for a derivative of full column rank; the condition does not promise otherwise."""
+    J = torch.tensor([[0.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
+    M = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    v = torch.tensor([[-0.1, 1.0]], dtype=torch.float64)
+    x = torch.ones(1, 1, dtype=torch.float64)
+    found = gradient_bias(
+        lambda y, x: y @ J.T + x @ M, x, torch.zeros(1, 2).double(), cotangent=v, gradients=[OneStep()]
+    )
+    assert not bool(found.biases[0].descends)
+    assert found.condition is not None
+    assert not bool(found.condition.always_descends)
+
+
+# Refusals.
+
+
+def test_failed_samples_have_no_gradient_and_say_so() -> None:
+    x = torch.tensor([[0.5], [3.0]], dtype=torch.float64, requires_grad=True)
+    G = lambda y, x: torch.where(x > 1, torch.log(-1 - y.abs()), 0.5 * y) + x  # noqa: E731
+    for rule in (Implicit(), OneStep(), Phantom(), Neumann(), Unrolled()):
+        found = fixed_point(G, x, torch.zeros(2, 1).double(), gradient=rule, on_failure=OnFailure.RETURN)
+        assert found.status.tolist() == [Status.CONVERGED.value, Status.NON_FINITE.value]
+        with pytest.raises(GradientUnavailableError, match="1 of 2 samples are not finite"):
+            torch.autograd.grad(found.value[0].sum(), x)
+
+
+def test_bad_input_is_answered_in_one_line() -> None:
+    G = lambda y, x: 0.5 * y + x  # noqa: E731
+    x = X.clone().requires_grad_()
+    y0 = torch.zeros_like(X)
+    with pytest.raises(
+        InputError, match="gradient: got Implicit, needed a Gradient; pass for example gradient=Implicit"
+    ):
+        fixed_point(G, x, y0, gradient=Implicit)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="solver: got AndersonTGS, needed one of Picard"):
+        fixed_point(G, x, y0, gradient=Unrolled(), solver=AndersonTGS())
+    with pytest.raises(InputError, match="fallback solvers, needed one solve from its start"):
+        fixed_point(G, x, y0, gradient=Unrolled(), fallback=(KrasnoselskiiMann(0.5),))
+    with pytest.raises(InputError, match="checkpoint_every: got 0"):
+        Unrolled(0)
+    with pytest.raises(InputError, match="steps"):
+        Phantom(0)
+    with pytest.raises(InputError, match="relaxation"):
+        Phantom(1, 1.5)
