@@ -80,7 +80,7 @@ def fixed_point(
         >>> y = fixed_point(lambda y, x: 0.5 * y.tanh() + x, x, torch.zeros(2)).value
         >>> y.sum().backward()
         >>> x.grad
-        tensor([1.0965, 1.0234])
+        tensor([1.1102, 1.0137])
     """
     _check(gradient, y0, fallback)
     options: dict[str, Any] = {"solver": solver, "stop": stop, "fallback": fallback, "on_failure": on_failure}

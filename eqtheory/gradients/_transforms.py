@@ -155,7 +155,8 @@ class _Linear(_Equation):
         if self.transposed:
             pull = torch.func.vjp(function, y)[1]
             return lambda w: b + pull(w)[0]
-        return lambda u: b + torch.func.jvp(function, (y,), (u,))[1]
+        at = y.contiguous()
+        return lambda u: b + torch.func.jvp(function, (at,), (u.contiguous(),))[1]
 
     def solve(self, start: Tensor, operands: Sequence[Tensor]) -> Outcome:  # noqa: ARG002
         b, y, *rest = operands
@@ -245,11 +246,12 @@ class _Solve(Function):
     @staticmethod
     def jvp(ctx: Any, _: None, start: Any, *tangents: Tensor | None) -> Any:  # noqa: ARG004
         y, *operands = primal(ctx.saved_tensors)
-        given = [i for i, t in enumerate(tangents) if t is not None]
+        given, moving = zip(*((i, t.contiguous()) for i, t in enumerate(tangents) if t is not None), strict=True)
         function = _in_some(ctx.equation, y, operands, given)
-        at, along = tuple(operands[i] for i in given), tuple(tangents[i] for i in given)
+        # What is expanded can not be a dual number.
+        at = tuple(operands[i].contiguous() for i in given)
         with outer_tangents():
-            dz = torch.func.jvp(function, at, along)[1]
+            dz = torch.func.jvp(function, at, moving)[1]
             u = _Solve.apply(_Linear(ctx.equation, transposed=False), dz, dz, y, *operands)[0]  # type: ignore[no-untyped-call]
         return u, None, None, None, None
 
@@ -259,7 +261,8 @@ class _Solve(Function):
         first = start.movedim(at, 0) if at is not None else start.expand(size, *start.shape)
         shape = first.shape[:2]
         mapped = _Mapped(equation, tuple(in_dims[2:]), size)
-        found = _Solve.apply(mapped, first.reshape(-1, *first.shape[2:]), *operands)  # type: ignore[no-untyped-call]
+        flat = first.reshape(-1, *first.shape[2:]).clone()  # what is expanded can not be a dual number
+        found = _Solve.apply(mapped, flat, *operands)  # type: ignore[no-untyped-call]
         return tuple(part.reshape(*shape, *part.shape[1:]) for part in found), (0,) * len(found)
 
 

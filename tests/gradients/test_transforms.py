@@ -59,6 +59,8 @@ COMPOSITIONS: dict[str, Callable[[Function], Any]] = {
     ),
     "gradients by sample": lambda f: vmap(grad(scalar(f), argnums=1), in_dims=(0, None))(normal(4, 5, 2, 3), W),
     "hessians by sample": lambda f: vmap(hessian(lambda x: scalar(f)(x, W)))(normal(4, 4, 1, 3)),
+    "hessian of a sum": lambda f: hessian(lambda w: f(X[:1].expand(4, 3), w).sum())(W),
+    "jacobians of a lone sample": lambda f: vmap(jacrev(f), in_dims=(0, None))(normal(4, 5, 1, 3), W),
     "jvp of a vmap": lambda f: jvp(lambda w: vmap(f, in_dims=(0, None))(normal(4, 5, 2, 3), w), (W,), (U,))[1],
 }
 

@@ -49,15 +49,33 @@ class Pullback:
             self.value = G(self.state, (*inputs[:wrt], self.leaf, *inputs[wrt + 1 :]))
 
     def state_transposed(self, w: Tensor) -> Tensor:
-        """`J^T w`, shape `(batch, n)`."""
+        """Multiply by the transposed derivative in the state.
+
+        Args:
+            w: shape `(batch, n)`.
+
+        Returns:
+            `J^T w`, shape `(batch, n)`.
+        """
         return torch.autograd.grad(self.value, self.state, w, retain_graph=True)[0]
 
     def input_transposed(self, w: Tensor) -> Tensor:
-        """`B^T w`, the shape of the input."""
+        """Multiply by the transposed derivative in the input.
+
+        Args:
+            w: shape `(batch, n)`.
+
+        Returns:
+            `B^T w`, the shape of the input.
+        """
         return torch.autograd.grad(self.value, self.leaf, w, retain_graph=True)[0]
 
     def jacobian(self) -> Tensor:
-        """`J`, shape `(batch, n, n)`, a row for each unit cotangent."""
+        """Form the derivative in the state, a row for each unit cotangent.
+
+        Returns:
+            `J`, shape `(batch, n, n)`.
+        """
         rows = torch.eye(self.state.shape[1], dtype=self.state.dtype).unbind()
         return torch.stack([self.state_transposed(row.expand_as(self.state)) for row in rows], dim=1)
 
@@ -241,7 +259,14 @@ BROKEN_ADJOINTS: tuple[AdjointClaim, ...] = (
 
 
 def condition_of(matrix: Tensor) -> Tensor:
-    """Condition number in the Euclidean norm: shape `(batch, n, p)` to `(batch,)`."""
+    """Condition numbers in the Euclidean norm.
+
+    Args:
+        matrix: shape `(batch, n, p)`.
+
+    Returns:
+        Shape `(batch,)`.
+    """
     s = torch.linalg.svdvals(matrix)
     return s[:, 0] / s[:, -1]
 
