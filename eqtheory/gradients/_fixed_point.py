@@ -12,12 +12,13 @@ from torch import Tensor
 from eqtheory.errors import InputError
 from eqtheory.gradients._autocast import Remembered
 from eqtheory.gradients._captured import Captured
+from eqtheory.gradients._flat_equations import Original, Outcome
 from eqtheory.gradients._gradient import Equilibrium, Gradient
 from eqtheory.gradients._implicit import Implicit
 from eqtheory.gradients._report import AdjointLog
 from eqtheory.gradients._surrogate import refused, surrogate
 from eqtheory.gradients._tangents import carries_tangent, tangents_possible, without_derivatives
-from eqtheory.gradients._transforms import Original, Outcome, transformed, under_transforms
+from eqtheory.gradients._transforms import transformed, under_transforms
 from eqtheory.nests import tensors
 from eqtheory.operators import FunctionOperator, ImplicitOperator, as_operator
 from eqtheory.solvers import OnFailure, Packed, Picard, Solution, Solver, Status, Stop, Watcher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, LocalBound
 from eqtheory.gradients._linearization import Map
-from eqtheory.gradients._reattach import AdjointRule
+from eqtheory.gradients._reattach import AdjointRule, reattach
 from eqtheory.gradients._report import AdjointLog
+from eqtheory.gradients._surrogate import surrogate
 from eqtheory.norms import Euclidean
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Solver
@@ -46,7 +46,7 @@ class Equilibrium:
     log: AdjointLog
 
 
-class Gradient(ABC):
+class Gradient:
     """A rule for the derivative of a fixed point.
 
     Laws: the value is that of the solve, to the bit, or, where the solve itself is differentiated, that of the same iteration; an
@@ -70,16 +70,23 @@ class Gradient(ABC):
         """
         return None
 
-    @abstractmethod
     def attach(self, equilibrium: Equilibrium) -> Tensor:
-        """Give the fixed point its derivative.
+        """Give the fixed point its derivative: that of the implicit function theorem, its linear equations solved by the rule.
 
         Args:
             equilibrium: what was found.
 
         Returns:
-            The value with its place in the graph, shape `(batch, ...)`.
+            The value with its place in the graph, shape `(batch, ...)`; differentiated once where the rule is not exact.
+
+        Raises:
+            NotImplementedError: a gradient that solves no linear equation has to say how it attaches.
         """
+        rule = self.rule(equilibrium.operator, equilibrium.log)
+        if rule is None:
+            raise NotImplementedError(type(self).__name__)
+        value = reattach(equilibrium.function, equilibrium.value, equilibrium.x, rule)
+        return value if self.exact else surrogate(equilibrium.value, value)
 
 
 def euclidean_factor(operator: ImplicitOperator) -> Bound | LocalBound | None:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.gradients._equations import LinearEquation
-from eqtheory.gradients._gradient import Equilibrium, Gradient, euclidean_factor
+from eqtheory.gradients._gradient import Gradient, euclidean_factor
 from eqtheory.gradients._linearization import Linearization
-from eqtheory.gradients._reattach import AdjointRule, reattach
+from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.gradients._report import AdjointLog, OnAdjointFailure
 from eqtheory.gradients._solve import AdjointSettings, solve_linear
 from eqtheory.operators import ImplicitOperator
@@ -125,18 +125,6 @@ class Implicit(Gradient):
             The rule.
         """
         return _Engine(self, operator, log)
-
-    def attach(self, equilibrium: Equilibrium) -> Tensor:
-        """Give the fixed point the derivative of the implicit function theorem.
-
-        Args:
-            equilibrium: what was found.
-
-        Returns:
-            The value with its place in the graph.
-        """
-        rule = self.rule(equilibrium.operator, equilibrium.log)
-        return reattach(equilibrium.function, equilibrium.value, equilibrium.x, rule)
 
 
 def adjoint_stop(dtype: torch.dtype) -> Stop:

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.gradients._equations import LinearEquation
-from eqtheory.gradients._gradient import Equilibrium, Gradient, euclidean_factor
+from eqtheory.gradients._gradient import Gradient, euclidean_factor
 from eqtheory.gradients._linearization import Linearization
-from eqtheory.gradients._reattach import AdjointRule, reattach
+from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.gradients._report import AdjointLog, AdjointReport, OnAdjointFailure
 from eqtheory.gradients._solve import AdjointSettings, expansion, finite_cotangent, judged
-from eqtheory.gradients._surrogate import surrogate
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Picard, Status, Stop, certify
 
@@ -65,19 +64,6 @@ class Neumann(Gradient):
             The rule.
         """
         return _PartialSum(self, operator, log)
-
-    def attach(self, equilibrium: Equilibrium) -> Tensor:
-        """Give the fixed point the truncated derivative.
-
-        Args:
-            equilibrium: what was found.
-
-        Returns:
-            The value with its place in the graph.
-        """
-        rule = self.rule(equilibrium.operator, equilibrium.log)
-        z = reattach(equilibrium.function, equilibrium.value, equilibrium.x, rule)
-        return surrogate(equilibrium.value, z)
 
 
 @final

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from eqtheory.constructions import MatrixInverse, Reciprocal
+from eqtheory.gradients import Implicit
 from eqtheory.operators import FunctionOperator, Relaxed
 from eqtheory.solvers import Stop
 
-__all__ = ["CASES", "TIGHT", "Case", "normal", "scaled", "tanh_layer"]
+__all__ = ["CASES", "EXACT", "TIGHT", "Case", "W", "X", "iterated", "normal", "same", "scaled", "tanh_layer"]
 
 TIGHT = Stop(rtol=1e-13, max_steps=3000)
 """Near the rounding floor of float64, so that what is compared is derivatives and not stop tests."""
@@ -26,6 +27,22 @@ def normal(seed: int, *shape: int) -> Tensor:
 def scaled(seed: int, n: int, size: float) -> Tensor:
     W = normal(seed, n, n)
     return size * W / torch.linalg.matrix_norm(W, ord=2)
+
+
+W, X = scaled(1, 4, 0.8), normal(2, 3, 4)
+EXACT = Implicit(stop=TIGHT)
+
+
+def iterated(G: Any, x: Any, y: Any, steps: int = 300) -> Any:
+    """A long iteration that autograd follows."""
+    for _ in range(steps):
+        y = G(y, x)
+    return y
+
+
+def same(found: Any, expected: Any) -> None:
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How derivatives meet what users have: captured tensors, modules, tuples, autocast, modes, failures, cheap rules."""
+"""What carries a derivative: captured tensors, modules, tuples, resumed solves, tangents, and what can not be had."""
 
 from __future__ import annotations
 
@@ -10,27 +10,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from eqtheory.errors import GradientUnavailableError, InputError
-from eqtheory.gradients import Implicit, Neumann, OneStep, Phantom, Unrolled, fixed_point, gradient_bias
+from eqtheory.gradients import Implicit, Neumann, OneStep, Phantom, Unrolled, fixed_point
 from eqtheory.solvers import AndersonTGS, KrasnoselskiiMann, OnFailure, Picard, Status, Stop
 from eqtheory.solvers import fixed_point as engine
-from tests.gradients.operators import TIGHT, normal, scaled
-
-W, X = scaled(1, 4, 0.8), normal(2, 3, 4)
-EXACT = Implicit(stop=TIGHT)
-
-
-def iterated(G: Any, x: Any, y: Any, steps: int = 300) -> Any:
-    for _ in range(steps):
-        y = G(y, x)
-    return y
-
-
-def same(found: Any, expected: Any) -> None:
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
-
-
-# What carries a derivative.
+from tests.gradients.operators import EXACT, TIGHT, W, X, iterated, normal, same
 
 
 class Net(torch.nn.Module):
@@ -220,125 +203,6 @@ def test_reverse_over_a_dual_tangent_is_refused() -> None:
         tangent = forward_ad.unpack_dual(y).tangent
         with pytest.raises(GradientUnavailableError, match=r"torch\.func\.jvp"):
             torch.autograd.grad(tangent.sum(), x)
-
-
-# Precision.
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_narrow_types(dtype: torch.dtype) -> None:
-    w, x = W.to(dtype).requires_grad_(), X.to(dtype).requires_grad_()
-    stop = Stop(rtol=1e-5 if dtype is torch.float32 else 2e-2)
-    y = fixed_point(lambda y, x: torch.tanh(y @ w + x), x, torch.zeros_like(x), stop=stop).value
-    found = torch.autograd.grad(y.sum(), (w, x))
-    w64, x64 = w.detach().double().requires_grad_(), x.detach().double().requires_grad_()
-    expected = torch.autograd.grad(
-        iterated(lambda y, x: torch.tanh(y @ w64 + x), x64, torch.zeros_like(X)).sum(), (w64, x64)
-    )
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == dtype
-        torch.testing.assert_close(
-            a.double(), b, rtol=0.0, atol=float(b.abs().max()) * (1e-4 if dtype is torch.float32 else 0.1)
-        )
-
-
-@pytest.mark.parametrize("inside", [True, False])
-def test_autocast_solves_and_differentiates_one_operator(inside: bool) -> None:
-    net = torch.nn.Linear(4, 4)
-    with torch.no_grad():
-        net.weight.copy_(W)
-    x = X.float().requires_grad_()
-    seen: set[torch.dtype] = set()
-
-    def G(y: Tensor, x: Tensor) -> Tensor:
-        out = net(y)
-        seen.add(out.dtype)
-        return torch.tanh(out + x.to(out.dtype))
-
-    with torch.autocast("cpu", torch.bfloat16):
-        found = fixed_point(G, x, torch.zeros(3, 4), stop=Stop(rtol=2e-2), gradient=Implicit(stop=Stop(rtol=1e-2)))
-        assert found.value.dtype == torch.float32
-        if inside:
-            g = torch.autograd.grad(found.value.sum(), (net.weight, x), create_graph=True)
-            torch.autograd.grad(sum((t * t).sum() for t in g), net.weight)
-    if not inside:
-        g = torch.autograd.grad(found.value.sum(), (net.weight, x), create_graph=True)
-        torch.autograd.grad(sum((t * t).sum() for t in g), net.weight)
-    assert seen == {torch.bfloat16}  # also where the backward pass evaluates it again
-    w64, x64 = net.weight.detach().double().requires_grad_(), x.detach().double().requires_grad_()
-    y = iterated(lambda y, x: torch.tanh(y @ w64.T + net.bias.detach().double() + x), x64, torch.zeros_like(X))
-    for a, b in zip(g, torch.autograd.grad(y.sum(), (w64, x64)), strict=True):
-        torch.testing.assert_close(a.double(), b, rtol=0.0, atol=0.1 * float(b.abs().max()))
-
-
-# Cheap rules.
-
-
-def jacobians() -> tuple[Tensor, Tensor, Tensor]:
-    y = iterated(lambda y, x: torch.tanh(y @ W + x), X, torch.zeros_like(X))
-    slope = 1 - y**2
-    return slope.unsqueeze(2) * W.T, torch.diag_embed(slope), normal(9, 3, 4)
-
-
-@pytest.mark.parametrize("name", ["one step", "phantom", "neumann"])
-def test_cheap_rules_are_their_formulas(name: str) -> None:
-    J, B, v = jacobians()
-    apply = lambda M, w: (M.mT @ w.unsqueeze(2)).squeeze(2)  # noqa: E731
-    if name == "one step":
-        rule: Any = OneStep()
-        w = v
-    elif name == "neumann":
-        rule, w = Neumann(4), v + apply(J, v) + apply(J, apply(J, v)) + apply(J, apply(J, apply(J, v)))
-    else:
-        rule, w = Phantom(3, 0.6), 0.6 * v
-        M = 0.4 * torch.eye(4, dtype=torch.float64) + 0.6 * J
-        w = 0.6 * (v + apply(M, v) + apply(M, apply(M, v)))
-    x = X.clone().requires_grad_()
-    y = fixed_point(lambda y, x: torch.tanh(y @ W + x), x, torch.zeros_like(X), gradient=rule, stop=TIGHT).value
-    (g,) = torch.autograd.grad(y, x, v, create_graph=True)
-    torch.testing.assert_close(g.detach(), apply(B, w), rtol=1e-10, atol=1e-12)
-    with pytest.raises(GradientUnavailableError, match=r"use gradient=Implicit\(\)"):
-        torch.autograd.grad(g.sum(), x)
-
-
-def test_bias_is_measured_against_the_exact_gradient() -> None:
-    J, B, v = jacobians()
-    x = X.clone()
-    net = Net()
-    found = gradient_bias(lambda y, x: torch.tanh(y @ W + x), x, torch.zeros_like(X), cotangent=v, stop=TIGHT)
-    w = torch.linalg.solve(torch.eye(4, dtype=torch.float64) - J.mT, v.unsqueeze(2)).squeeze(2)
-    exact, cheap = ((B.mT @ t.unsqueeze(2)).squeeze(2) for t in (w, v))
-    one = found.biases[0]
-    torch.testing.assert_close(
-        one.relative_error, (cheap - exact).norm(dim=1) / exact.norm(dim=1), rtol=1e-7, atol=1e-9
-    )
-    cosine = torch.nn.functional.cosine_similarity(cheap, exact)
-    torch.testing.assert_close(one.cosine, cosine, rtol=1e-7, atol=1e-9)
-    assert one.descends.tolist() == (cosine > 0).tolist()
-    assert found.condition is not None
-    torch.testing.assert_close(found.condition.gamma, torch.linalg.matrix_norm(J, ord=2))
-    kappa = torch.linalg.cond(B @ B.mT)
-    torch.testing.assert_close(found.condition.kappa, kappa, rtol=1e-7, atol=1e-9)
-    torch.testing.assert_close(found.condition.threshold, 2 * kappa.sqrt() / (1 + kappa), rtol=1e-7, atol=1e-9)
-    assert "OneStep()" in str(found)
-    both = gradient_bias(net, X, torch.zeros_like(X), generator=torch.Generator().manual_seed(0))
-    assert {bias.of for bias in both.biases} == {"inputs", "parameters"}
-    with pytest.raises(InputError, match=r"pass a torch\.Generator"):
-        gradient_bias(net, X, torch.zeros_like(X))
-
-
-def test_a_column_rank_is_no_row_rank() -> None:
-    """The one-step gradient ascends for a derivative of full column rank; the condition does not promise otherwise."""
-    J = torch.tensor([[0.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
-    M = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    v = torch.tensor([[-0.1, 1.0]], dtype=torch.float64)
-    x = torch.ones(1, 1, dtype=torch.float64)
-    found = gradient_bias(
-        lambda y, x: y @ J.T + x @ M, x, torch.zeros(1, 2).double(), cotangent=v, gradients=[OneStep()]
-    )
-    assert not bool(found.biases[0].descends)
-    assert found.condition is not None
-    assert not bool(found.condition.always_descends)
 
 
 # Refusals.
