@@ -1,4 +1,4 @@
-"""The negative controls N1 to N5: each drops one hypothesis and records that the conclusion fails as predicted."""
+"""The negative controls: each drops one hypothesis and records that the conclusion fails as predicted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from itertools import pairwise
 import torch
 
 from eqtheory.constructions import ConstantRelaxation, ExactRelaxation, SquaredRadius, adaptive_relaxation, exact_radii
-from eqtheory.solvers import KrasnoselskiiMann, OnFailure, Picard, Status, Stop, fixed_point
+from eqtheory.solvers import Anderson, KrasnoselskiiMann, OnFailure, Picard, Status, Stop, fixed_point
 from eqtheory.targets import RationalTable, ReciprocalMap
 from eqtheory.testing.evidence import Recorder
 from eqtheory.testing.zoo.pointwise_contraction import TWIN_BUDGET, twin, twin_fixed_point, twin_mu, twin_slope_pair
 from eqtheory.theorems import contraction, simplicity
+from eqtheory.theorems.growth import linear_growth
 from eqtheory.theorems.sufficiency import joint_budget
 
 __all__ = [
+    "adaptive_weights",
     "constant_step",
     "exponent_below_two",
     "no_contraction",
@@ -186,4 +188,31 @@ def exponent_below_two(evidence: Recorder) -> None:
     evidence.control(
         "N5",
         f"lip(rho F) = K exactly at K = 3, 30, 300; p = 3/2: slopes {', '.join(f'{s:.3g}' for s in growth)} at K = 10, 1e3, 1e5",
+    )
+
+
+def adaptive_weights(evidence: Recorder) -> None:
+    """N8: Anderson's acceleration with one difference finds the slope of the fixed point after two evaluations.
+
+    From `y_0 = 0`: `y_1 = L0 x`, residuals `f_0 = L0 x` and `f_1 = mu L0 x`, so the difference is `(mu - 1) L0 x`, its weight
+    `mu / (mu - 1)`, and `y_2 = L0 x / (1 - mu)`: the weight is the same everywhere but was read off the iterates themselves.
+    """
+    found = []
+    x = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    for mu, L0 in ((0.5, 1.0), (0.9, 2.0), (0.999, 1.0), (0.999999, 1.0)):
+        solver, y = Anderson(memory=1), torch.zeros_like(x)
+        state = solver.init(y)
+        for _ in range(2):
+            y, state = solver.step(state, y, mu * y + L0 * x, torch.ones(2, dtype=torch.bool))
+        slope = float((y[1] - y[0]).abs() / 0.5)
+        # The ridge of 1e-10 moves the weight mu/(1 - mu) by that factor, and rounding is smaller.
+        assert abs(slope - L0 / (1 - mu)) <= 2e-10 * L0 / (1 - mu) ** 2
+        assert linear_growth.margin(slope=slope, start_slope=0.0, steps=2, size=0.0, L0=L0, L1=0.0) < 0 or mu == 0.5
+        found.append(f"{slope:.6g} at mu = {mu:g}, L0 = {L0:g}")
+    # A slope of 1000 after two evaluations, by the library's own solve.
+    solved = fixed_point(lambda y, x: 0.999 * y + x, x, torch.zeros_like(x), solver=Anderson(memory=1))
+    assert bool(solved.converged.all())
+    evidence.control(
+        "N8",
+        f"slopes after 2 evaluations: {', '.join(found)}; a solve ends after {int(solved.evaluations.max())} evaluations",
     )

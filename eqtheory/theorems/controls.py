@@ -26,7 +26,7 @@ CONTROLS = (
         id="N2",
         slug="no-contraction",
         title="No contraction in the state",
-        theorems=("T1", "T7", "T14", "T15"),
+        theorems=("T1", "T4", "T7", "T14", "T15"),
         drops="(R1)",
         instance="y + x with x != 0; -y; a rotation of the plane by a right angle",
         prediction="no fixed point; Picard oscillates with period 2; Picard circles at constant distance while averaging converges",
@@ -59,5 +59,14 @@ CONTROLS = (
         drops="the second factor of the step: eps = rho^p with p < 2",
         instance="X = {0, delta, 1/(1+K)} with delta < 1/(1+K), F = (K, K, K+1)",
         prediction="lip(rho F) = K exactly, and the slope is unbounded in K for every p < 2",
+    ),
+    Control(
+        id="N8",
+        slug="adaptive-weights",
+        title="A solver whose weights adapt to the input",
+        theorems=("T4",),
+        drops="Picard's iteration: averages with weights that do not depend on x",
+        instance="Anderson's acceleration with one difference on G = mu y + L0 x, from 0",
+        prediction="slope L0/(1 - mu) after 2 evaluations, 1000 at mu = 0.999, where Picard's bound is 2 L0",
     ),
 )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from eqtheory.testing.zoo.bounds import BROKEN_BOUNDS, BrokenBound, broken_bounds
 from eqtheory.testing.zoo.pointwise_contraction import PointwiseContraction, twin_slope_pair
 from eqtheory.testing.zoo.relaxations import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
 
-__all__ = ["BROKEN_RELAXATIONS", "PointwiseContraction", "RelaxationClaim", "honest_claim", "twin_slope_pair"]
+__all__ = [
+    "BROKEN_BOUNDS",
+    "BROKEN_RELAXATIONS",
+    "BrokenBound",
+    "PointwiseContraction",
+    "RelaxationClaim",
+    "broken_bounds",
+    "honest_claim",
+    "twin_slope_pair",
+]

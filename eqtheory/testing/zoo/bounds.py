@@ -1,0 +1,93 @@
+"""Wrong bounds on what iterations can compute: each changes one thing in an inequality of the registry.
+
+A wrong bound takes the quantities of the inequality it imitates and returns the two sides it claims. Honest and wrong bounds
+are compared on the same instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from eqtheory.theorems import Inequality
+from eqtheory.theorems.growth import geometric_growth, linear_growth, one_step, quadratic_growth, size_growth
+
+__all__ = ["BROKEN_BOUNDS", "BrokenBound", "broken_bounds"]
+
+
+@dataclass(frozen=True)
+class BrokenBound:
+    """An inequality that looks like one of the registry and is false.
+
+    Args:
+        name: what was changed.
+        theorem: identifier of the theorem it imitates.
+        about: name of the inequality whose quantities it takes.
+        sides: those quantities to the pair `(lhs, rhs)` it claims.
+    """
+
+    name: str
+    theorem: str
+    about: str
+    sides: Callable[..., tuple[Any, Any]]
+
+
+def changed(name: str, theorem: str, honest: Inequality, **changes: Callable[[dict[str, Any]], Any]) -> BrokenBound:
+    """Make a wrong bound from an honest one by changing some of its quantities.
+
+    Args:
+        name: what is changed.
+        theorem: identifier of the theorem.
+        honest: the inequality.
+        changes: for each changed quantity, its value from all the true ones.
+
+    Returns:
+        The wrong bound.
+    """
+
+    def sides(**true: Any) -> tuple[Any, Any]:
+        return honest.sides(**{**true, **{key: change(true) for key, change in changes.items()}})
+
+    return BrokenBound(name, theorem, honest.name, sides)
+
+
+def _t4() -> tuple[BrokenBound, ...]:
+    return (
+        changed("L0 dropped", "T4", linear_growth, L0=lambda q: 0 * q["L0"]),
+        changed("L1 dropped", "T4", linear_growth, L1=lambda q: 0 * q["L1"]),
+        changed("one step short", "T4", linear_growth, steps=lambda q: q["steps"] - 1),
+        changed("slope of the start forgotten", "T4", geometric_growth, start_slope=lambda q: 0 * q["start_slope"]),
+        changed("m off by 1%", "T4", geometric_growth, mu=lambda q: 0.99 * q["mu"]),
+        changed(
+            "last step contracted as well", "T4", geometric_growth, accumulated=lambda q: q["mu"] * q["accumulated"]
+        ),
+        changed("linear although iterates grow", "T4", quadratic_growth, image_of_zero=lambda q: 0 * q["L1"]),
+        BrokenBound(
+            "t (t-1)/2 taken for (t-1)^2/2",
+            "T4",
+            "quadratic_growth",
+            lambda *, steps, **q: (
+                q["slope"],
+                quadratic_growth.sides(steps=steps, **q)[1] - q["L1"] * q["image_of_zero"] * (steps - 1) / 2,
+            ),
+        ),
+        changed("size and factor at the same input", "T4", one_step, mu_other=lambda q: q["mu_other"].flip(-1)),
+        changed("iterates never leave the start's ball", "T4", size_growth, image_of_zero=lambda q: 0 * q["steps"]),
+    )
+
+
+BROKEN_BOUNDS: tuple[BrokenBound, ...] = _t4()
+"""Every wrong bound; each is violated on the instances that attain the honest one."""
+
+
+def broken_bounds(theorem: str) -> dict[str, BrokenBound]:
+    """Pick the wrong bounds that imitate one theorem.
+
+    Args:
+        theorem: its identifier.
+
+    Returns:
+        Name to bound.
+    """
+    return {bound.name: bound for bound in BROKEN_BOUNDS if bound.theorem == theorem}
