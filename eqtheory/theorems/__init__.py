@@ -11,6 +11,7 @@ from __future__ import annotations
 from eqtheory.errors import UnknownTheoremError
 from eqtheory.theorems import (
     arbitrary_simplicity,
+    averaged_growth,
     banach,
     closure,
     growth,
@@ -50,6 +51,7 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         arbitrary_simplicity,
         order_optimal_step,
         growth,
+        averaged_growth,
         reciprocal,
         naive_averaging,
         inexactness,

@@ -24,4 +24,8 @@ BIBLIOGRAPHY = {
         "@book{higham2002,\n  title = {Accuracy and Stability of Numerical Algorithms},\n  author = {Higham, Nicholas J.},\n"
         "  publisher = {SIAM},\n  edition = {2nd},\n  year = {2002}\n}"
     ),
+    "markov1889": (
+        "@article{markov1889,\n  title = {On a question by D. I. Mendeleev},\n  author = {Markov, Andrei A.},\n"
+        "  journal = {Zapiski Imperatorskoi Akademii Nauk},\n  volume = {62},\n  pages = {1--24},\n  year = {1889}\n}"
+    ),
 }

@@ -64,7 +64,7 @@ CONTROLS = (
         id="N8",
         slug="adaptive-weights",
         title="A solver whose weights adapt to the input",
-        theorems=("T4",),
+        theorems=("T4", "T4b"),
         drops="Picard's iteration: averages with weights that do not depend on x",
         instance="Anderson's acceleration with one difference on G = mu y + L0 x, from 0",
         prediction="slope L0/(1 - mu) after 2 evaluations, 1000 at mu = 0.999, where Picard's bound is 2 L0",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eqtheory.theorems import Inequality
+from eqtheory.theorems.averaged_growth import averaged_growth, averaged_step, signed_growth
 from eqtheory.theorems.growth import geometric_growth, linear_growth, one_step, quadratic_growth, size_growth
 
 __all__ = ["BROKEN_BOUNDS", "BrokenBound", "broken_bounds"]
@@ -77,7 +78,23 @@ def _t4() -> tuple[BrokenBound, ...]:
     )
 
 
-BROKEN_BOUNDS: tuple[BrokenBound, ...] = _t4()
+def _t4b() -> tuple[BrokenBound, ...]:
+    return (
+        changed("L0 dropped", "T4b", averaged_growth, L0=lambda q: 0 * q["L0"]),
+        changed("L1 dropped", "T4b", averaged_growth, L1=lambda q: 0 * q["L1"]),
+        changed("slope of the start forgotten", "T4b", averaged_growth, start_slope=lambda q: 0 * q["start_slope"]),
+        changed(
+            "weight of the images 1% smaller", "T4b", averaged_growth, total_weight=lambda q: 0.99 * q["total_weight"]
+        ),
+        changed("weights squared", "T4b", averaged_step, weight=lambda q: q["weight"] ** 2),
+        changed("kept states forgotten", "T4b", averaged_step, kept=lambda q: 0 * q["kept"]),
+        changed("m off by 1%", "T4b", averaged_step, mu=lambda q: 0.99 * q["mu"]),
+        changed("signed weights gain t only", "T4b", signed_growth, steps=lambda q: q["steps"] ** 0.5),
+        changed("signed weights without the bound on r_t", "T4b", signed_growth, amplification=lambda _: 1.0),
+    )
+
+
+BROKEN_BOUNDS: tuple[BrokenBound, ...] = (*_t4(), *_t4b())
 """Every wrong bound; each is violated on the instances that attain the honest one."""
 
 
