@@ -14,12 +14,14 @@ from eqtheory.testing.evidence import Recorder
 from eqtheory.testing.zoo.pointwise_contraction import TWIN_BUDGET, twin, twin_fixed_point, twin_mu, twin_slope_pair
 from eqtheory.theorems import contraction, simplicity
 from eqtheory.theorems.growth import linear_growth
+from eqtheory.theorems.levelling_off import levelling_off, levelling_off_of_slopes
 from eqtheory.theorems.sufficiency import joint_budget
 
 __all__ = [
     "adaptive_weights",
     "constant_step",
     "exponent_below_two",
+    "jacobian_without_convexity",
     "no_contraction",
     "not_locally_lipschitz",
     "pointwise_contraction_balls",
@@ -215,4 +217,33 @@ def adaptive_weights(evidence: Recorder) -> None:
     evidence.control(
         "N8",
         f"slopes after 2 evaluations: {', '.join(found)}; a solve ends after {int(solved.evaluations.max())} evaluations",
+    )
+
+
+def jacobian_without_convexity(evidence: Recorder) -> None:
+    """N9: `G = (y + sign(x))/2` has Jacobian 0 in x and constants alpha = beta = 0, so the bound is 0; slopes move all the same."""
+    slopes = []
+    for h in (Fraction(1, 2), Fraction(1, 1000), Fraction(1, 10**9)):
+        right = Fraction(0)  # the iterate at h; at -h it is the negative
+        for t in range(1, 6):
+            right = (right + 1) / 2
+            bound = levelling_off.sides(
+                jacobian_error=0,
+                start_error=0,
+                start_state_error=1,
+                mu=Fraction(1, 2),
+                alpha=0,
+                beta=0,
+                jacobian=0,
+                steps=t,
+            )[1]
+            assert bound == 0  # Jacobians agree at every step, as the pointwise half of T5b says
+            slope = 2 * right / (2 * h)
+            assert slope == (1 - Fraction(1, 2**t)) / h
+            assert levelling_off_of_slopes.margin(slope=slope, target_slope=1 / h, jacobian_bound=bound) < 0
+        slopes.append(1 / h)
+    evidence.control(
+        "N9",
+        f"sign(x): Jacobian bound 0, slopes after 5 steps off by 1/32 of {', '.join(f'{float(s):.3g}' for s in slopes)} "
+        "on |x| >= 1/2, 1e-3, 1e-9",
     )

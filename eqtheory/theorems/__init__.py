@@ -11,14 +11,17 @@ from __future__ import annotations
 from eqtheory.errors import UnknownTheoremError
 from eqtheory.theorems import (
     arbitrary_simplicity,
+    arrival,
     averaged_growth,
     banach,
     closure,
     growth,
     inexactness,
+    levelling_off,
     naive_averaging,
     necessity,
     order_optimal_step,
+    price,
     reciprocal,
     sufficiency,
 )
@@ -52,6 +55,9 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         order_optimal_step,
         growth,
         averaged_growth,
+        arrival,
+        levelling_off,
+        price,
         reciprocal,
         naive_averaging,
         inexactness,

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from eqtheory.theorems import Inequality
+from eqtheory.theorems.arrival import arrival
 from eqtheory.theorems.averaged_growth import averaged_growth, averaged_step, signed_growth
 from eqtheory.theorems.growth import geometric_growth, linear_growth, one_step, quadratic_growth, size_growth
+from eqtheory.theorems.levelling_off import jacobian_step, levelling_off
+from eqtheory.theorems.price import constant_step_error, price_of_slope
 
 __all__ = ["BROKEN_BOUNDS", "BrokenBound", "broken_bounds"]
 
@@ -94,7 +97,64 @@ def _t4b() -> tuple[BrokenBound, ...]:
     )
 
 
-BROKEN_BOUNDS: tuple[BrokenBound, ...] = (*_t4(), *_t4b())
+def _t5() -> tuple[BrokenBound, ...]:
+    def larger(q: dict[str, Any]) -> Any:
+        return (q["error"] + q["error_other"] + abs(q["error"] - q["error_other"])) / 2
+
+    return (
+        changed("both errors forgotten", "T5", arrival, error=lambda q: 0 * q["error"], error_other=lambda _: 0),
+        changed("one of the two errors", "T5", arrival, error_other=lambda _: 0),
+        changed("the larger of the two errors", "T5", arrival, error=larger, error_other=lambda _: 0),
+        changed("slope 1% smaller", "T5", arrival, slope=lambda q: 0.99 * q["slope"]),
+        changed("errors measured after one more step", "T5", arrival, error=lambda q: q["error"] / 2),
+        BrokenBound(
+            "the limit bounds its iterates from above",
+            "T5",
+            "arrival",
+            lambda *, target_gap, slope, delta, error, error_other: (slope * delta, target_gap + error + error_other),
+        ),
+    )
+
+
+def _t5b() -> tuple[BrokenBound, ...]:
+    def wrong_power(shift: int) -> Callable[..., tuple[Any, Any]]:
+        def sides(**q: Any) -> tuple[Any, Any]:
+            first = q["mu"] ** q["steps"] * q["start_error"]
+            rate = (q["alpha"] * q["jacobian"] + q["beta"]) * q["start_state_error"]
+            return q["jacobian_error"], first + (q["steps"] if shift else 1) * q["mu"] ** (
+                q["steps"] - 1 + shift
+            ) * rate
+
+        return sides
+
+    return (
+        BrokenBound("t forgotten", "T5b", "levelling_off", wrong_power(0)),
+        BrokenBound("mu^t for mu^(t-1)", "T5b", "levelling_off", wrong_power(1)),
+        changed("alpha dropped", "T5b", levelling_off, alpha=lambda q: 0 * q["alpha"]),
+        changed("beta dropped", "T5b", levelling_off, beta=lambda q: 0 * q["beta"]),
+        changed("plain geometric rate", "T5b", levelling_off, start_state_error=lambda q: 0 * q["start_state_error"]),
+        changed(
+            "error of the first Jacobian forgotten", "T5b", levelling_off, start_error=lambda q: 0 * q["start_error"]
+        ),
+        changed("mu off by 1%", "T5b", levelling_off, mu=lambda q: 0.99 * q["mu"]),
+        changed("state already converged", "T5b", jacobian_step, state_error=lambda q: 0 * q["state_error"]),
+    )
+
+
+def _t6() -> tuple[BrokenBound, ...]:
+    return (
+        changed("error counted at one point only", "T6", price_of_slope, error=lambda q: q["error"] / 2),
+        changed("errors forgotten", "T6", price_of_slope, error=lambda q: 0 * q["error"]),
+        changed("slope of the start forgotten", "T6", price_of_slope, start_slope=lambda q: 0 * q["start_slope"]),
+        changed("L1 dropped", "T6", price_of_slope, L1=lambda q: 0 * q["L1"]),
+        changed("budget 1% smaller", "T6", price_of_slope, L0=lambda q: 0.99 * q["L0"], L1=lambda q: 0.99 * q["L1"]),
+        changed("one step fewer", "T6", price_of_slope, steps=lambda q: q["steps"] - 1),
+        changed("constant step one step ahead", "T6", constant_step_error, steps=lambda q: q["steps"] + 1),
+        changed("constant step faster by its square", "T6", constant_step_error, steps=lambda q: 2 * q["steps"]),
+    )
+
+
+BROKEN_BOUNDS: tuple[BrokenBound, ...] = (*_t4(), *_t4b(), *_t5(), *_t5b(), *_t6())
 """Every wrong bound; each is violated on the instances that attain the honest one."""
 
 
