@@ -8,6 +8,7 @@ from typing import Any
 from eqtheory.theorems import Inequality
 from eqtheory.theorems.arrival import arrival, arrival_in_the_limit
 from eqtheory.theorems.averaged_growth import averaged_growth, averaged_step, signed_growth
+from eqtheory.theorems.fastest_schedule import pair_cap, schedule_offset, schedule_optimality, schedule_step
 from eqtheory.theorems.growth import geometric_growth, linear_growth, one_step, quadratic_growth, size_growth
 from eqtheory.theorems.levelling_off import jacobian_step, levelling_off, levelling_off_of_slopes
 from eqtheory.theorems.price import constant_step_error, price_of_slope
@@ -123,4 +124,12 @@ GROWTH_BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
         F(1),
     ),
     (constant_step_error, {"error": F(1), "L0": F(1), "slope": F(2), "steps": 3, "start_error": F(16)}, F(1)),
+    (schedule_step, {"gap": F(1), "delta": F(2), "L1": F(3)}, F(5)),
+    (schedule_offset, {"gap": F(1), "delta": F(2), "L0": F(3)}, F(5)),
+    (
+        pair_cap,
+        {"eps_other": F(1, 2), "value_gap": F(4), "value_norm": F(3), "delta": F(1, 2), "L0": F(1), "L1": F(2)},
+        F(3, 2),
+    ),
+    (schedule_optimality, {"slowest": F(1), "price": F(2), "leftover": F(1, 2)}, F(3, 2)),
 ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from eqtheory.testing.zoo.bounds import BROKEN_BOUNDS, BrokenBound, broken_bounds
 from eqtheory.testing.zoo.pointwise_contraction import PointwiseContraction, twin_slope_pair
 from eqtheory.testing.zoo.relaxations import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
+from eqtheory.testing.zoo.schedules import BROKEN_SCHEDULES, ScheduleClaim
 
 __all__ = [
     "BROKEN_BOUNDS",
     "BROKEN_RELAXATIONS",
+    "BROKEN_SCHEDULES",
     "BrokenBound",
     "PointwiseContraction",
     "RelaxationClaim",
+    "ScheduleClaim",
     "broken_bounds",
     "honest_claim",
     "twin_slope_pair",
