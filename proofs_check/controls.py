@@ -8,19 +8,23 @@ from itertools import pairwise
 import torch
 
 from eqtheory.constructions import ConstantRelaxation, ExactRelaxation, SquaredRadius, adaptive_relaxation, exact_radii
-from eqtheory.solvers import KrasnoselskiiMann, OnFailure, Picard, Status, Stop, fixed_point
+from eqtheory.solvers import Anderson, KrasnoselskiiMann, OnFailure, Picard, Status, Stop, fixed_point
 from eqtheory.targets import RationalTable, ReciprocalMap
 from eqtheory.testing.evidence import Recorder
 from eqtheory.testing.zoo.pointwise_contraction import TWIN_BUDGET, twin, twin_fixed_point, twin_mu, twin_slope_pair
 from eqtheory.theorems import contraction, simplicity
+from eqtheory.theorems.growth import linear_growth
+from eqtheory.theorems.levelling_off import levelling_off, levelling_off_of_slopes
 from eqtheory.theorems.sufficiency import joint_budget
 from proofs_check import rational
 
 __all__ = [
+    "adaptive_weights",
     "adjoint_without_contraction",
     "column_rank",
     "constant_step",
     "exponent_below_two",
+    "jacobian_without_convexity",
     "no_contraction",
     "not_locally_lipschitz",
     "pointwise_contraction_balls",
@@ -249,4 +253,60 @@ def column_rank(evidence: Recorder) -> None:
         "N7",
         f"M = (1, 0)^T, d_yG = [[0, 0], [gamma, 0]], v = (1, -2/gamma): <g,d>/|g|^2 = {steepest[0]} at gamma = 1/2, 1/10, 1/1000; "
         f"with M = I the same v at gamma = 1/2 descends, <g,d> = {repaired}",
+    )
+
+
+def adaptive_weights(evidence: Recorder) -> None:
+    """N8: Anderson's acceleration with one difference finds the slope of the fixed point after two evaluations.
+
+    From `y_0 = 0`: `y_1 = L0 x`, residuals `f_0 = L0 x` and `f_1 = mu L0 x`, so the difference is `(mu - 1) L0 x`, its weight
+    `mu / (mu - 1)`, and `y_2 = L0 x / (1 - mu)`: the weight is the same everywhere but was read off the iterates themselves.
+    """
+    found = []
+    x = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    for mu, L0 in ((0.5, 1.0), (0.9, 2.0), (0.999, 1.0), (0.999999, 1.0)):
+        solver, y = Anderson(memory=1), torch.zeros_like(x)
+        state = solver.init(y)
+        for _ in range(2):
+            y, state = solver.step(state, y, mu * y + L0 * x, torch.ones(2, dtype=torch.bool))
+        slope = float((y[1] - y[0]).abs() / 0.5)
+        # The ridge of 1e-10 moves the weight mu/(1 - mu) by that factor, and rounding is smaller.
+        assert abs(slope - L0 / (1 - mu)) <= 2e-10 * L0 / (1 - mu) ** 2
+        assert linear_growth.margin(slope=slope, start_slope=0.0, steps=2, size=0.0, L0=L0, L1=0.0) < 0 or mu == 0.5
+        found.append(f"{slope:.6g} at mu = {mu:g}, L0 = {L0:g}")
+    # A slope of 1000 after two evaluations, by the library's own solve.
+    solved = fixed_point(lambda y, x: 0.999 * y + x, x, torch.zeros_like(x), solver=Anderson(memory=1))
+    assert bool(solved.converged.all())
+    evidence.control(
+        "N8",
+        f"slopes after 2 evaluations: {', '.join(found)}; a solve ends after {int(solved.evaluations.max())} evaluations",
+    )
+
+
+def jacobian_without_convexity(evidence: Recorder) -> None:
+    """N9: `G = (y + sign(x))/2` has Jacobian 0 in x and constants alpha = beta = 0, so the bound is 0; slopes move all the same."""
+    slopes = []
+    for h in (Fraction(1, 2), Fraction(1, 1000), Fraction(1, 10**9)):
+        right = Fraction(0)  # the iterate at h; at -h it is the negative
+        for t in range(1, 6):
+            right = (right + 1) / 2
+            bound = levelling_off.sides(
+                jacobian_error=0,
+                start_error=0,
+                start_state_error=1,
+                mu=Fraction(1, 2),
+                alpha=0,
+                beta=0,
+                jacobian=0,
+                steps=t,
+            )[1]
+            assert bound == 0  # Jacobians agree at every step, as the pointwise half of T5b says
+            slope = 2 * right / (2 * h)
+            assert slope == (1 - Fraction(1, 2**t)) / h
+            assert levelling_off_of_slopes.margin(slope=slope, target_slope=1 / h, jacobian_bound=bound) < 0
+        slopes.append(1 / h)
+    evidence.control(
+        "N9",
+        f"sign(x): Jacobian bound 0, slopes after 5 steps off by 1/32 of {', '.join(f'{float(s):.3g}' for s in slopes)} "
+        "on |x| >= 1/2, 1e-3, 1e-9",
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from eqtheory.roundoff import tolerance
 from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.margins import exact_margin, relative_margin, settle
-from eqtheory.testing.zoo import BROKEN_ADJOINTS, BROKEN_BOUNDS
+from eqtheory.testing.zoo import BROKEN_ADJOINT_BOUNDS, BROKEN_ADJOINTS
 from eqtheory.theorems.implicit_gradient import (
     certificate,
     gradient_certificate,
@@ -46,7 +46,7 @@ HONEST: dict[str, Sides] = {
 }
 BROKEN = {claim.name: claim for claim in BROKEN_ADJOINTS if claim.about in METHODS}
 
-WRONG = {bound.name: bound for bound in BROKEN_BOUNDS}
+WRONG = {bound.name: bound for bound in BROKEN_ADJOINT_BOUNDS}
 
 
 @pytest.mark.theorem("T9", part="holds")

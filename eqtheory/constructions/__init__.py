@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from eqtheory.constructions._adaptive import adaptive_relaxation
-from eqtheory.constructions._certificate import BudgetCertificate, certify_budget
+from eqtheory.constructions._certificate import (
+    BudgetCertificate,
+    SimplicityCertificate,
+    certify_budget,
+    certify_simplicity,
+)
 from eqtheory.constructions._constant import ConstantRelaxation
 from eqtheory.constructions._estimated import EstimatedRelaxation, estimated_relaxation
 from eqtheory.constructions._exact import ExactRelaxation, exact_radii
+from eqtheory.constructions._fastest_schedule import ScheduleComparison, compare_schedules, fastest_schedule
 from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
+from eqtheory.constructions._greatest_schedule import exact_greatest_schedule, greatest_on_line, greatest_schedule
 from eqtheory.constructions._jacobian_free import WorstInstance, least_cosine, least_descent
 from eqtheory.constructions._radius import largest_radius
 from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSidedReciprocal
-from eqtheory.constructions._relaxation import AdaptiveRelaxation
+from eqtheory.constructions._relaxation import AdaptiveRelaxation, StepRelaxation
 from eqtheory.constructions._rules import RadiusProduct, RelaxationRule, SquaredRadius
+from eqtheory.constructions._schedules import ScheduledRelaxation
 from eqtheory.constructions._tables import ExactBalls, SlopeMajorant, TableRelaxation
 from eqtheory.constructions._target import TargetRelaxation
 
@@ -27,17 +35,27 @@ __all__ = [
     "RadiusProduct",
     "Reciprocal",
     "RelaxationRule",
+    "ScheduleComparison",
+    "ScheduledRelaxation",
+    "SimplicityCertificate",
     "SlopeMajorant",
     "SquaredRadius",
+    "StepRelaxation",
     "TableRelaxation",
     "TargetRelaxation",
     "TwoSidedReciprocal",
     "WorstInstance",
     "adaptive_relaxation",
     "certify_budget",
+    "certify_simplicity",
+    "compare_schedules",
     "estimated_relaxation",
     "exact_ball_radii",
+    "exact_greatest_schedule",
     "exact_radii",
+    "fastest_schedule",
+    "greatest_on_line",
+    "greatest_schedule",
     "largest_radius",
     "least_cosine",
     "least_descent",

@@ -22,7 +22,7 @@ from eqtheory.operators import ImplicitOperator, OncePerInput, Regularity
 from eqtheory.roundoff import Rounding, unit_roundoff
 from eqtheory.theorems.sufficiency import BUDGET
 
-__all__ = ["AdaptiveRelaxation", "check_scale"]
+__all__ = ["AdaptiveRelaxation", "StepRelaxation", "check_scale"]
 
 _EXACT_STEPS = "steps as in exact arithmetic, not rounded"
 
@@ -46,38 +46,33 @@ def check_scale(scale: Any) -> Any:
     return scale
 
 
-class AdaptiveRelaxation(ImplicitOperator):
-    """The common part of all adaptive relaxations; concrete ones say how radii are found.
+class StepRelaxation(ImplicitOperator):
+    """The common part of all relaxations whose step depends on the input; concrete ones say what the step is.
 
     Args:
-        rule: how the step follows from the radii.
-        scale: the factor `c` of T3a, `0 < c <= 1`; the budget is `(2c, 2c)`.
+        L0: budget at the zero state.
+        L1: growth of the budget with the norm of the state.
         output_norm: norm on the states.
         input_metric: metric on the inputs.
-        evidence: where the radii are known from; decides what the budget proves.
-        assumptions: what the budget still rests on.
     """
 
-    def __init__(
-        self,
-        *,
-        rule: RelaxationRule,
-        scale: float,
-        output_norm: Norm,
-        input_metric: Metric,
-        evidence: Evidence,
-        assumptions: tuple[str, ...] = (_EXACT_STEPS,),
-    ) -> None:
-        self.rule = rule
-        self.scale = check_scale(scale)
-        self.budget = BUDGET * float(scale)
-        side = Side.ESTIMATE if evidence is Evidence.ESTIMATED else Side.UPPER
-        budget = Bound(self.budget, side, rule.theorem, evidence, output_norm.name, assumptions)
+    def __init__(self, *, L0: Bound, L1: Bound, output_norm: Norm, input_metric: Metric) -> None:
         # (R1) holds with equality for any step at all, so it is proved even where the radii are only estimated.
         mu = LocalBound(lambda x: 1 - self.step(x), Side.EXACT, "relaxation", Evidence.PROVED, output_norm.name)
         rounding = Rounding(relative=lambda x: 4 * self._spread(x), constant=self._constant_rounding)
-        self.regularity = Regularity(mu, budget, budget, output_norm, input_metric, rounding)
+        self.regularity = Regularity(mu, L0, L1, output_norm, input_metric, rounding)
         self._at = OncePerInput(self._step_and_value)
+
+    @abstractmethod
+    def relaxation(self, x: Tensor) -> Tensor:
+        """Find the step, in whatever type it is known.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            `eps(x)` in `(0, 1]`, shape `(batch,)`.
+        """
 
     @abstractmethod
     def target(self, x: Tensor) -> Tensor:
@@ -88,17 +83,6 @@ class AdaptiveRelaxation(ImplicitOperator):
 
         Returns:
             `F(x)`, shape `(batch, ...)`.
-        """
-
-    @abstractmethod
-    def radii(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the radii on which the map is tame.
-
-        Args:
-            x: inputs, batch axis first.
-
-        Returns:
-            `rho` and `sigma`, each of shape `(batch,)`.
         """
 
     def value_error(self, x: Tensor) -> Tensor | float:  # noqa: ARG002  (stored values are exact)
@@ -139,7 +123,7 @@ class AdaptiveRelaxation(ImplicitOperator):
             raise GradientUnavailableError(message)
         value = self.target(x)
         with torch.no_grad():
-            eps = (self.scale * self.rule(*self.radii(x))).to(value.dtype)
+            eps = self.relaxation(x).to(value.dtype)
         if not bool((eps > 0).all()):
             i = int((eps <= 0).nonzero()[0])
             came = f"sample {i} = {x[i].tolist()}, where the step underflows in {str(eps.dtype).removeprefix('torch.')}"
@@ -166,3 +150,55 @@ class AdaptiveRelaxation(ImplicitOperator):
             Zeros of the shape of `F(x)`.
         """
         return torch.zeros_like(self._at(x)[1])
+
+
+class AdaptiveRelaxation(StepRelaxation):
+    """The common part of all adaptive relaxations; concrete ones say how radii are found.
+
+    Args:
+        rule: how the step follows from the radii.
+        scale: the factor `c` of T3a, `0 < c <= 1`; the budget is `(2c, 2c)`.
+        output_norm: norm on the states.
+        input_metric: metric on the inputs.
+        evidence: where the radii are known from; decides what the budget proves.
+        assumptions: what the budget still rests on.
+    """
+
+    def __init__(
+        self,
+        *,
+        rule: RelaxationRule,
+        scale: float,
+        output_norm: Norm,
+        input_metric: Metric,
+        evidence: Evidence,
+        assumptions: tuple[str, ...] = (_EXACT_STEPS,),
+    ) -> None:
+        self.rule = rule
+        self.scale = check_scale(scale)
+        self.budget = BUDGET * float(scale)
+        side = Side.ESTIMATE if evidence is Evidence.ESTIMATED else Side.UPPER
+        budget = Bound(self.budget, side, rule.theorem, evidence, output_norm.name, assumptions)
+        super().__init__(L0=budget, L1=budget, output_norm=output_norm, input_metric=input_metric)
+
+    @abstractmethod
+    def radii(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the radii on which the map is tame.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            `rho` and `sigma`, each of shape `(batch,)`.
+        """
+
+    def relaxation(self, x: Tensor) -> Tensor:
+        """Make the step from the radii.
+
+        Args:
+            x: inputs, batch axis first.
+
+        Returns:
+            `c rule(rho, sigma)`, shape `(batch,)`.
+        """
+        return self.scale * self.rule(*self.radii(x))

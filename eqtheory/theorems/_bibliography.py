@@ -52,4 +52,8 @@ BIBLIOGRAPHY = {
         "  author = {Bauer, Friedrich L. and Householder, Alston S.},\n  journal = {Numerische Mathematik},\n"
         "  volume = {2},\n  pages = {308--311},\n  year = {1960}\n}"
     ),
+    "markov1889": (
+        "@article{markov1889,\n  title = {On a question by D. I. Mendeleev},\n  author = {Markov, Andrei A.},\n"
+        "  journal = {Zapiski Imperatorskoi Akademii Nauk},\n  volume = {62},\n  pages = {1--24},\n  year = {1889}\n}"
+    ),
 }

@@ -26,7 +26,7 @@ CONTROLS = (
         id="N2",
         slug="no-contraction",
         title="No contraction in the state",
-        theorems=("T1", "T7", "T14", "T15"),
+        theorems=("T1", "T4", "T5", "T7", "T14", "T15"),
         drops="(R1)",
         instance="y + x with x != 0; -y; a rotation of the plane by a right angle",
         prediction="no fixed point; Picard oscillates with period 2; Picard circles at constant distance while averaging converges",
@@ -46,7 +46,7 @@ CONTROLS = (
         id="N4",
         slug="not-locally-lipschitz",
         title="A map that is not locally Lipschitz",
-        theorems=("T2", "T3", "T3a", "T3b", "T15"),
+        theorems=("T2", "T3", "T3a", "T3b", "T6a", "T15"),
         drops="local Lipschitz continuity of F",
         instance="sqrt|x| at 0, a jump at 0; on the finite sets {0} and 4^-k, +-2^-k",
         prediction="rho at the bad point tends to 0 as the set is refined, so mu tends to 1 and the construction breaks down there",
@@ -75,5 +75,27 @@ CONTROLS = (
             "with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
             "|d_yG| = 1/2, M has full column rank and cond(M^T M) = 1"
         ),
+    ),
+    Control(
+        id="N8",
+        slug="adaptive-weights",
+        title="A solver whose weights adapt to the input",
+        theorems=("T4", "T4b", "T6"),
+        drops="Picard's iteration: averages with weights that do not depend on x",
+        instance="Anderson's acceleration with one difference on G = mu y + L0 x, from 0",
+        prediction="slope L0/(1 - mu) after 2 evaluations, 1000 at mu = 0.999, where Picard's bound is 2 L0",
+    ),
+    Control(
+        id="N9",
+        slug="jacobian-without-convexity",
+        title="A bound on Jacobians where the domain is not convex",
+        theorems=("T5b",),
+        drops="convexity of S",
+        instance="G = (y + sign(x))/2 on [-1,1] without 0, from 0; on [-1,-h] and [h,1] for a finite slope",
+        prediction=(
+            "all Jacobians are 0, so the bound says that slopes never change; yet lip(y_t) = (1 - 2^-t)/h tends to 1/h, and sign(x) is "
+            "not Lipschitz on the whole set"
+        ),
+        source=Source.CLASSICAL,
     ),
 )

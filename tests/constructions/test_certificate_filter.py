@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from eqtheory.bounds import VerdictKind
-from eqtheory.constructions import BudgetCertificate, ExactBalls, _certificate, adaptive_relaxation, certify_budget
+from eqtheory.constructions import (
+    BudgetCertificate,
+    ExactBalls,
+    _certificate,
+    _measured_pairs,
+    adaptive_relaxation,
+    certify_budget,
+)
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from eqtheory.targets import SampleTable, _samples
 
@@ -163,7 +170,7 @@ def test_near_the_boundary_the_filter_leaves_the_decision_to_integers(both: Both
 
 
 def test_a_filter_without_slack_would_be_caught(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_certificate, "gamma", lambda operations, dtype: 0.0)
+    monkeypatch.setattr(_measured_pairs, "gamma", lambda operations, dtype: 0.0)
     cases = [case for seed in range(10) for case in near_the_boundary(seed, 1e-16)]
     assert not all(agree(*both(*case)) for case in cases)
 

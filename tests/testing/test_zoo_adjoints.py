@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.roundoff import gamma
-from eqtheory.testing.zoo import BROKEN_ADJOINTS, BROKEN_BOUNDS, BROKEN_THRESHOLDS, ThresholdClaim
+from eqtheory.testing.zoo import BROKEN_ADJOINT_BOUNDS, BROKEN_ADJOINTS, BROKEN_THRESHOLDS, ThresholdClaim
 from eqtheory.testing.zoo.adjoints import PLAIN, AdjointClaim, Inputs, Pullback, condition_of
 from eqtheory.theorems.banach import residual_bound
 from eqtheory.theorems.implicit_gradient import THEOREM
@@ -148,7 +148,7 @@ def test_no_broken_gradient_is_the_honest_one(claim: AdjointClaim) -> None:
 
 
 def test_names_are_unique_and_claims_are_about_inequalities_of_the_registry() -> None:
-    for zoo in (BROKEN_ADJOINTS, BROKEN_BOUNDS, BROKEN_THRESHOLDS):
+    for zoo in (BROKEN_ADJOINTS, BROKEN_ADJOINT_BOUNDS, BROKEN_THRESHOLDS):
         names = [entry.name for entry in zoo]
         assert len(set(names)) == len(names)
     known = {inequality.name for inequality in THEOREM.inequalities}
@@ -160,7 +160,7 @@ def test_names_are_unique_and_claims_are_about_inequalities_of_the_registry() ->
         "residual_bound",
         "deviation",
     }
-    assert {bound.about for bound in BROKEN_BOUNDS} == known
+    assert {bound.about for bound in BROKEN_ADJOINT_BOUNDS} == known
 
 
 QUANTITIES = {
@@ -181,7 +181,7 @@ QUANTITIES = {
 }
 
 
-@pytest.mark.parametrize("bound", BROKEN_BOUNDS, ids=lambda b: b.name)
+@pytest.mark.parametrize("bound", BROKEN_ADJOINT_BOUNDS, ids=lambda b: b.name)
 def test_broken_bounds_claim_more_than_the_inequality_they_are_made_of(bound: object) -> None:
     honest = next(i for i in THEOREM.inequalities if i.name == bound.about)  # type: ignore[attr-defined]
     names = honest.sides.__kwdefaults__ or {}

@@ -30,6 +30,7 @@ from eqtheory.theorems.necessity import local_rate, pairwise_slope
 from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
 from eqtheory.theorems.reciprocal import closed_form
 from eqtheory.theorems.sufficiency import BUDGET, joint_budget, relaxation_offset, relaxation_step, step_radius
+from tests.theorems.growth_by_hand import GROWTH_BY_HAND
 
 ALL = {
     f"{where}:{i.name}": i
@@ -198,6 +199,7 @@ BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
         },
         F(1),
     ),
+    *GROWTH_BY_HAND,
 ]
 
 

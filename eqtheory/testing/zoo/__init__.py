@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from eqtheory.testing.zoo.adjoint_bounds import BROKEN_BOUNDS, BoundClaim
+from eqtheory.testing.zoo.adjoint_bounds import BROKEN_ADJOINT_BOUNDS, BoundClaim
 from eqtheory.testing.zoo.adjoints import BROKEN_ADJOINTS, BROKEN_THRESHOLDS, AdjointClaim, ThresholdClaim
+from eqtheory.testing.zoo.bounds import BROKEN_BOUNDS, BrokenBound, broken_bounds
 from eqtheory.testing.zoo.pointwise_contraction import PointwiseContraction, twin_slope_pair
 from eqtheory.testing.zoo.relaxations import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
+from eqtheory.testing.zoo.schedules import BROKEN_SCHEDULES, ScheduleClaim
 
 __all__ = [
     "BROKEN_ADJOINTS",
+    "BROKEN_ADJOINT_BOUNDS",
     "BROKEN_BOUNDS",
     "BROKEN_RELAXATIONS",
+    "BROKEN_SCHEDULES",
     "BROKEN_THRESHOLDS",
     "AdjointClaim",
     "BoundClaim",
+    "BrokenBound",
     "PointwiseContraction",
     "RelaxationClaim",
+    "ScheduleClaim",
     "ThresholdClaim",
+    "broken_bounds",
     "honest_claim",
     "twin_slope_pair",
 ]

@@ -14,7 +14,7 @@ from eqtheory.theorems.implicit_gradient import (
     phantom_truncation,
 )
 
-__all__ = ["BROKEN_BOUNDS", "BoundClaim"]
+__all__ = ["BROKEN_ADJOINT_BOUNDS", "BoundClaim"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class BoundClaim:
     sides: Callable[..., tuple[Any, Any]]
 
 
-BROKEN_BOUNDS: tuple[BoundClaim, ...] = (
+BROKEN_ADJOINT_BOUNDS: tuple[BoundClaim, ...] = (
     BoundClaim(
         "1/(1 - mu) left out of the Jacobian bound",
         "jacobian_bound",
