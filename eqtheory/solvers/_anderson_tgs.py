@@ -24,7 +24,8 @@ ones a longer memory, or `Anderson` with it, needs fewer evaluations.
 of the origin changes no difference. A direction whose part outside the kept ones is below `floor` of it is noise and is not kept.
 
 `<v, f_k>` of a kept direction is `<v, f_{k-1}> + s`: one inner product a direction serves both. Every large intermediate lies in
-storage that the state keeps: on a CPU, memory asked for anew costs more than the arithmetic on it. Safeguard: see `_safeguard`.
+storage that the state keeps: on a CPU, memory asked for anew costs more than the arithmetic on it. Safeguard: see `_safeguard`;
+compiled step: see `_compiled_step`.
 
 References:
     Anderson 1965; Tang, Xu, He, Saad and Xi, Anderson acceleration with truncated Gram-Schmidt, SIAM J. Matrix Anal. Appl. 45
@@ -42,7 +43,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._anderson_tgs_native import NativeState, empty, extrapolate
+from eqtheory.solvers._compiled_step import CompiledState, Rules, begin, extrapolate
 from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
@@ -78,7 +79,7 @@ class AndersonTGSState:
 
 @final
 @dataclass(frozen=True)
-class AndersonTGS(Solver[AndersonTGSState | NativeState]):
+class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
     """Extrapolate along the last few orthonormal directions: Anderson's iteration with a short memory that forgets little.
 
     Costs one evaluation, `2 memory` states of storage and about `10 memory + 20` reads and writes of the state. Where the Jacobian of
@@ -115,7 +116,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             raise InputError("floor", str(self.floor), "0 <= floor < 1", "pass 1e-7")
         above_one("growth", self.growth, 10.0)
 
-    def init(self, y: Tensor) -> AndersonTGSState | NativeState:
+    def init(self, y: Tensor) -> AndersonTGSState | CompiledState:
         """Return an empty memory.
 
         Args:
@@ -127,7 +128,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         flat = rows(y.to(working(y.dtype)))
         kept = min(self.memory, flat.shape[1])  # more directions than dimensions would only hold noise
         if self.native:
-            return empty(flat, kept)
+            return begin("anderson_tgs", flat, kept)
         column = flat.new_zeros(len(flat), 1)
         zeros = [torch.zeros_like(flat) for _ in range(2 * kept + 4)]
         return AndersonTGSState(
@@ -141,7 +142,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             guard=Guard.fresh(flat),
         )
 
-    def residuals(self, state: AndersonTGSState | NativeState) -> Tensor:
+    def residuals(self, state: AndersonTGSState | CompiledState) -> Tensor:
         """Euclidean norms of the residuals that the last step saw.
 
         Args:
@@ -150,15 +151,26 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         Returns:
             Shape `(batch,)`.
         """
-        return state.size if isinstance(state, NativeState) else state.guard.size
+        return state.size if isinstance(state, CompiledState) else state.guard.size
+
+    def compiled(self, state: AndersonTGSState | CompiledState) -> CompiledState | None:
+        """What the last step measured, if it was compiled.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            The state, or `None`.
+        """
+        return state if isinstance(state, CompiledState) else None
 
     def step(
         self,
-        state: AndersonTGSState | NativeState,
+        state: AndersonTGSState | CompiledState,
         y: Tensor,
         g: Tensor,
-        active: Tensor,  # noqa: ARG002
-    ) -> tuple[Tensor, AndersonTGSState | NativeState]:
+        active: Tensor,
+    ) -> tuple[Tensor, AndersonTGSState | CompiledState]:
         """Propose the extrapolated states.
 
         Args:
@@ -174,9 +186,10 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         here, image = (t if t.ndim == 2 and t.dtype == dtype else rows(t.to(dtype)) for t in (y, g))
         floor, tiny = max(self.floor, 4 * sqrt(unit_roundoff(here.dtype))), torch.finfo(here.dtype).tiny
         patience = 2 * max(min(self.memory, here.shape[1]), 3)
-        if isinstance(state, NativeState):
-            settings = {"mixing": self.mixing, "floor": floor, "growth": self.growth}
-            proposal, kept = extrapolate(state, here, image, patience=patience, **settings)
+        if isinstance(state, CompiledState):
+            if not state.ready:
+                state.prepare(Rules("anderson_tgs", self.mixing, self.growth, patience, floor=floor))
+            proposal, kept = extrapolate(state, here, image, active)
             return proposal if here is y else proposal.reshape(y.shape).to(y.dtype), kept
         store_f, store_d, store_w, work = state.spare
         f = torch.sub(image, here, out=store_f)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers._certificate import Certificate
+from eqtheory.solvers._compiled_step import CompiledState
 from eqtheory.solvers._measure import Gauge, host_sees, rows
 from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
+from eqtheory.solvers._watch import Watch
 
 if TYPE_CHECKING:
     from eqtheory.solvers._solution import Solution
@@ -66,6 +68,9 @@ class Ledger:
         self.untouched = True
         self._remaining: int | None = batch
         self._near: Tensor | None = None
+        self._full: tuple[Tensor, Tensor] | None = None
+        self._watched = prompt and Watch.possible(stop, gauge, y)
+        self._watch: Watch | None = None
         self._room, self._nearest, self._least_limit = 0.0, torch.inf, 0.0
         self._limit: Tensor | None = None
         self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
@@ -86,6 +91,33 @@ class Ledger:
             size = self.gauge(y)
             return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
         return Reading(residual, image, residual, self._tolerance(image))
+
+    @property
+    def watched(self) -> bool:
+        """Whether `glance` can be asked."""
+        return self._watched and self._limit is not None
+
+    def glance(
+        self, t: int, y: Tensor, g: Tensor, measured: CompiledState | None, anchor: Tensor | None
+    ) -> Tensor | None:
+        """Ask compiled code who could leave, which is safe and changes no bit of what follows (see `_watch`).
+
+        Args:
+            t: the step.
+            y: states.
+            g: `G(y, x)`.
+            measured: norms, where a compiled step at these states has taken them.
+            anchor: states to which a sample may have come back.
+
+        Returns:
+            The samples that `judge_some` has to read, shape `(k,)`; `None` where one may be back and all have to be read.
+        """
+        if self._watch is None and self._limit is not None:
+            self._watch = Watch(self.stop, self.gauge, self._limit, self.active)
+        found = None if self._watch is None else self._watch.look(y, g, measured, anchor)
+        if found is not None and t % FULL_READING == 0:
+            self._near, self._full = None, (y, g)
+        return found
 
     def may_be_quiet(self, t: int) -> bool:
         """Whether `quiet` can be asked at this step.
@@ -144,7 +176,7 @@ class Ledger:
             self._limit = (self._growth * (reading.image + reading.residual)).clamp_max(top)
         # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
         if t % FULL_READING == 0 and self.stop.of is Quantity.RESIDUAL:
-            self._near = (1000 * self._tolerance(reading.image + reading.residual)).clamp_min(self.gauge.floor)
+            self._near, self._full = self._nearness(reading), None
             if self.prompt:
                 self._room = (self._limit / self._near).amin().item()
                 self._nearest, self._least_limit = self._near.amax().item(), self._limit.amin().item()
@@ -159,6 +191,44 @@ class Ledger:
         finite = torch.isfinite(reading.residual)
         lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
         self._dismiss(t, self.active & ~staying, torch.where(sane, Status.CONVERGED.value, lost), reading.residual)
+
+    def judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor) -> None:
+        """Do what `judge` does, where it is known that the others stay.
+
+        Args:
+            t: the step.
+            y: states.
+            g: `G(y, x)`.
+            some: indices of the samples in question, shape `(k,)`, at least one.
+        """
+        reading = self.read(*_rows_of((y, g), some))
+        limit = self._limit.index_select(0, some) if self._limit is not None else reading.residual
+        residual, tested, tolerance = (part[: len(some)] for part in (reading.residual, reading.tested, reading.tolerance))
+        sane, close = residual <= limit, tested <= tolerance
+        if t % FULL_READING and bool(close.any()):
+            near = self._near_of(some)
+            close = close if near is None else close & (residual <= near)
+        leaving = ~sane | close
+        gone, finite = some[leaving], torch.isfinite(residual)
+        if not len(gone):
+            return
+        lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
+        code = torch.where(sane, Status.CONVERGED.value, lost).to(torch.int8)
+        self.status = self.status.index_copy(0, gone, code[leaving])
+        self.residual = self.residual.index_copy(0, gone, torch.where(finite, residual, torch.inf)[leaving])
+        self.steps = self.steps.index_fill(0, gone, t)
+        remaining = self.remaining() - len(gone)
+        self._leave(self.active.index_fill(0, gone, False))  # noqa: FBT003
+        self._remaining = remaining
+
+    def _nearness(self, reading: Reading) -> Tensor:
+        return (1000 * self._tolerance(reading.image + reading.residual)).clamp_min(self.gauge.floor)
+
+    def _near_of(self, some: Tensor) -> Tensor | None:
+        """What `_near` would be for some samples, from the states of the last eighth step where it was not needed there."""
+        if self._full is None:
+            return None if self._near is None else self._near.index_select(0, some)
+        return self._nearness(self.read(*_rows_of(self._full, some)))[: len(some)]
 
     def judge_return(self, t: int, reading: Reading, y: Tensor, back: Tensor, still: Tensor) -> None:
         """Let go of the samples that came back to where they were.
@@ -243,7 +313,8 @@ class Ledger:
             keep: indices of samples that are all still iterated.
             x: their inputs.
         """
-        for name in ("active", "status", "steps", "residual", "products", "_limit", "_near"):
+        self._near, self._full, self._watch = self._near_of(keep), None, None
+        for name in ("active", "status", "steps", "residual", "products", "_limit"):
             held = getattr(self, name)
             setattr(self, name, None if held is None else held.index_select(0, keep))
         if self.certificate is not None:
@@ -255,8 +326,13 @@ class Ledger:
         self.status = torch.where(leaving, code.to(torch.int8), self.status)
         self.residual = torch.where(leaving, known, self.residual)
         self.steps = torch.where(leaving, t, self.steps)
-        self.active = self.active & ~leaving
+        self._leave(self.active & ~leaving)
+
+    def _leave(self, active: Tensor) -> None:
+        self.active = active
         self.untouched, self._remaining = False, None
+        if self._watch is not None:
+            self._watch.follow(active)
 
 
 @final
@@ -286,6 +362,32 @@ class Anchor:
         self._state = None if self._state is None else self._state.index_select(0, keep)
         self._previous = None if self._previous is None else self._previous.index_select(0, keep)
 
+    def due(self, t: int) -> Tensor | None:
+        """The anchor, where a look would compare states with it.
+
+        Args:
+            t: the step.
+
+        Returns:
+            States, or `None`.
+        """
+        looks = t > 0 and t % self.EVERY == 0 and self._previous is not None
+        return self._state if looks else None
+
+    def pass_by(self, t: int, y: Tensor) -> None:
+        """Move the anchor when it is time, where it is known that nobody is back at it.
+
+        Args:
+            t: the step.
+            y: states, never changed in place.
+        """
+        if t % self.EVERY == self.EVERY - 1:
+            self._previous = y
+        elif t and t % self.EVERY == 0:
+            looks, self._previous = t // self.EVERY, None
+            if looks & (looks - 1) == 0:
+                self._state = y
+
     def look(self, t: int, y: Tensor) -> tuple[Tensor, Tensor] | None:
         """Compare a state with the anchor, and move the anchor when it is time.
 
@@ -297,17 +399,10 @@ class Anchor:
             Which samples are back at the anchor and which did not move in the last step, each of shape `(batch,)`; `None` at
             steps without a look.
         """
-        if t % self.EVERY == self.EVERY - 1:
-            self._previous = y
-        if t == 0 or t % self.EVERY:
-            return None
-        looks = t // self.EVERY
-        found = None
-        if self._state is not None and self._previous is not None and self._possible(y):
-            found = _within_two_ulps(y, self._state), _within_two_ulps(y, self._previous)
-        if looks & (looks - 1) == 0:
-            self._state = y
-        self._previous = None
+        found, then = None, self.due(t)
+        if then is not None and self._previous is not None and self._possible(y):
+            found = _within_two_ulps(y, then), _within_two_ulps(y, self._previous)
+        self.pass_by(t, y)
         return found
 
     def _possible(self, y: Tensor) -> bool:
@@ -315,6 +410,14 @@ class Anchor:
         if not host_sees(y) or self._state is None:
             return True
         return bool(_within_two_ulps(rows(y)[:, :8], rows(self._state)[:, :8]).any())
+
+
+def _rows_of(parts: tuple[Tensor, Tensor], some: Tensor) -> tuple[Tensor, Tensor]:
+    """Some rows, a lone one twice: torch splits a lone long sum over its threads, which changes the last bits."""
+    if len(some) == len(parts[0]):
+        return parts
+    index = some if len(some) > 1 else some.expand(2)
+    return parts[0].index_select(0, index), parts[1].index_select(0, index)
 
 
 def _within_two_ulps(a: Tensor, b: Tensor) -> Tensor:

@@ -77,6 +77,9 @@ class Run:
         whole = working(y.dtype) == y.dtype
         self._finite = whole and self._solver.residuals(self._state) is not None
         self._measures = gauge.euclidean and not recorder.wanted and self._finite
+        self._watches = not recorder.wanted
+        self._stepped = ledger.active
+        self._compiled = self._solver.compiled(self._state) is not None
         self._filed: dict[str, Tensor] | None = None
 
     def solve(self) -> Solution:
@@ -87,15 +90,7 @@ class Run:
         """
         ledger, company, last, t = self._ledger, self._company, self._ledger.stop.max_steps, 0
         while True:
-            proposal, residual = self._ahead(t, last)
-            if residual is None:
-                reading = ledger.read(self._y, self._g)
-                residual = reading.residual
-                ledger.judge(t, reading, last=t == last)
-            if (seen := self._anchor.look(t, self._y)) is not None:
-                ledger.judge_return(t, reading, self._y, *seen)
-            if self._recorder.wanted:
-                self._recorder.add(ledger.current(residual), self._y)
+            proposal, residual = self._look(t, last)
             if t == last:
                 break
             if t % self._every == 0:
@@ -104,18 +99,45 @@ class Run:
                     if not remaining:
                         break
                     if company.crowded(remaining):
-                        residual, proposal = self._cut(residual, proposal)
+                        proposal = self._cut(proposal)
                 if self._watcher is not None:
                     self._watcher.look(t, self._batch, ledger.remaining)
             if proposal is None:
-                proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+                proposal = self._propose()
             self._y = self._advance(proposal)
             self._g = self._owned(self._operator(self._y, company.x).contiguous())
             self._calls += 1
             t += 1
         out_of_steps = ledger.active
-        ledger.close(t, residual)
+        if residual is not None:
+            ledger.close(t, residual)
         return self._solution(out_of_steps)
+
+    def _look(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
+        """Let go of those who leave at this step; the next proposal and everyone's residuals, where these are known."""
+        ledger, anchor, proposal, residual = self._ledger, self._anchor, None, None
+        if self._watches and t != last and ledger.watched:
+            measured = None
+            if self._compiled:
+                proposal = self._propose()
+                measured = self._solver.compiled(self._state)
+            some = ledger.glance(t, self._y, self._g, measured, anchor.due(t))
+            if some is not None:
+                if len(some):
+                    ledger.judge_some(t, self._y, self._g, some)
+                anchor.pass_by(t, self._y)
+                return proposal, None
+        else:
+            proposal, residual = self._ahead(t, last)
+        if residual is None:
+            reading = ledger.read(self._y, self._g)
+            residual = reading.residual
+            ledger.judge(t, reading, last=t == last)
+        if (seen := anchor.look(t, self._y)) is not None:
+            ledger.judge_return(t, reading, self._y, *seen)
+        if self._recorder.wanted:
+            self._recorder.add(ledger.current(residual), self._y)
+        return proposal, residual
 
     def _ahead(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
         """The residuals, if the host sees that nobody can leave; with the next proposal, if the solver measured them."""
@@ -124,9 +146,14 @@ class Run:
             return None, None
         if not self._measures:
             return None, ledger.quiet(self._gauge.quick_distance(self._g, self._y))
-        proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+        proposal = self._propose()
         size = self._solver.residuals(self._state)
         return proposal, None if size is None else ledger.quiet(size)
+
+    def _propose(self) -> Tensor:
+        self._stepped = self._ledger.active
+        proposal, self._state = self._solver.step(self._state, self._y, self._g, self._stepped)
+        return proposal
 
     def _owned(self, g: Tensor) -> Tensor:
         """The operator's value in storage that its next evaluation leaves alone."""
@@ -139,7 +166,12 @@ class Run:
         y, g, ledger = self._y, self._g, self._ledger
         if proposal is not g and not self._finite and not (host_sees(g) and largest_entry(proposal).item() < torch.inf):
             proposal = torch.where(spread(finite_rows(proposal), g), proposal, g)
-        return proposal if ledger.untouched else torch.where(spread(ledger.active, y), proposal, y)
+        if ledger.untouched or (self._compiled and self._stepped is ledger.active):
+            return proposal
+        if self._compiled:  # only those have to be held who left after the step was made
+            gone = (self._stepped & ~ledger.active).nonzero().squeeze(1)
+            return proposal.index_copy(0, gone, y.index_select(0, gone)) if len(gone) else proposal
+        return torch.where(spread(ledger.active, y), proposal, y)
 
     def _pushforward(self, y: Tensor, v: Tensor, needed: Tensor) -> Tensor:
         """`(dG/dy) v` at `y`, counted for the samples that need it."""
@@ -164,20 +196,20 @@ class Run:
             )  # a step may write into it, and the solution may be resumed again
         return merge(fresh, memory.state, memory.index, self._batch)
 
-    def _cut(self, residual: Tensor, proposal: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _cut(self, proposal: Tensor | None) -> Tensor | None:
         """Go on with the samples that are still iterated, if the operator treats its samples alone."""
         company, ledger, size, index = self._company, self._ledger, self._company.size, self._company.index
         probes = company.probes
         keep = company.cut(ledger.active, self._y, self._g)
         self._calls += company.probes - probes
         if keep is None:
-            return residual, proposal
+            return proposal
         self._file(index)
         ledger.take(keep, company.x)
         self._anchor.take(keep)
         self._state = take(self._state, keep, size)
         self._y, self._g = self._y.index_select(0, keep), self._g.index_select(0, keep)
-        return residual.index_select(0, keep), None if proposal is None else proposal.index_select(0, keep)
+        return None if proposal is None else proposal.index_select(0, keep)
 
     def _file(self, index: Tensor | None) -> None:
         """Write down where everyone stands who was in the batch so far."""

@@ -11,7 +11,7 @@ NAMED = {
     "test_the_compiled_step_is_the_same_iteration",
     "test_every_shape_passes_the_compiled_step",
     "test_steps_write_into_nothing_that_was_returned",
-    "test_a_missing_or_broken_compiler_is_said",
+    "test_nothing_is_compiled_unasked",
 }
 
 
