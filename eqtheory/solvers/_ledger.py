@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from eqtheory.roundoff import unit_roundoff
+from eqtheory.solvers._anchor import FULL_READING
 from eqtheory.solvers._certificate import Certificate
 from eqtheory.solvers._compiled_step import CompiledState
-from eqtheory.solvers._measure import Gauge, host_sees, rows
+from eqtheory.solvers._measure import Gauge, rows
+from eqtheory.solvers._past import Past, picked
 from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
 from eqtheory.solvers._watch import Watch
@@ -19,11 +21,7 @@ from eqtheory.solvers._watch import Watch
 if TYPE_CHECKING:
     from eqtheory.solvers._solution import Solution
 
-__all__ = ["FULL_READING", "Anchor", "Ledger", "Reading"]
-
-
-FULL_READING = 8
-"""Steps between two readings of everything; those between are quiet as long as nobody is near the tolerance."""
+__all__ = ["Ledger", "Reading"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,10 @@ class Ledger:
         self.untouched = True
         self._remaining: int | None = batch
         self._near: Tensor | None = None
-        self._full: tuple[Tensor, Tensor] | None = None
-        self._watched = prompt and Watch.possible(stop, gauge, y)
+        # States of the first step and of the last eighth one that only compiled code has read.
+        self._first: Past | None = None
+        self._eighth: Past | None = None
+        self.watched = prompt and Watch.possible(stop, gauge, y)
         self._watch: Watch | None = None
         self._room, self._nearest, self._least_limit = 0.0, torch.inf, 0.0
         self._limit: Tensor | None = None
@@ -92,15 +92,17 @@ class Ledger:
             return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
         return Reading(residual, image, residual, self._tolerance(image))
 
-    @property
-    def watched(self) -> bool:
-        """Whether `glance` can be asked."""
-        return self._watched and self._limit is not None
-
     def glance(
-        self, t: int, y: Tensor, g: Tensor, measured: CompiledState | None, anchor: Tensor | None
-    ) -> Tensor | None:
-        """Ask compiled code who could leave, which is safe and changes no bit of what follows (see `_watch`).
+        self,
+        t: int,
+        y: Tensor,
+        g: Tensor,
+        *,
+        measured: CompiledState | None,
+        anchor: Tensor | None,
+        proposal: Tensor | None,
+    ) -> bool:
+        """Do what `read` and `judge` do, with the help of compiled code, which changes no bit of the outcome (see `_watch`).
 
         Args:
             t: the step.
@@ -108,16 +110,37 @@ class Ledger:
             g: `G(y, x)`.
             measured: norms, where a compiled step at these states has taken them.
             anchor: states to which a sample may have come back.
+            proposal: the next states where a compiled step has made them; those who leave stay where they are in it.
 
         Returns:
-            The samples that `judge_some` has to read, shape `(k,)`; `None` where one may be back and all have to be read.
+            False where somebody may be back at the anchor and everything has to be read.
         """
-        if self._watch is None and self._limit is not None:
-            self._watch = Watch(self.stop, self.gauge, self._limit, self.active)
-        found = None if self._watch is None else self._watch.look(y, g, measured, anchor)
-        if found is not None and t % FULL_READING == 0:
-            self._near, self._full = None, (y, g)
-        return found
+        watch, eighth = self._watching(y), t % FULL_READING == 0
+        before = watch.left
+        found = watch.look(t, y, g, eighth=eighth, measured=measured, anchor=anchor, proposal=proposal)
+        if (left := watch.left - before) > 0:
+            self.untouched, self._remaining = False, self.remaining() - left
+        if t == 0:
+            self._first = Past(y, g)
+        if found >= 0 and eighth:
+            self._near, self._eighth = None, Past(y, g)
+        if found > 0:
+            gone = self._judge_some(t, y, g, watch.doubtful)
+            if proposal is not None and len(gone):
+                proposal.index_copy_(0, gone, y.index_select(0, gone))
+        return found >= 0
+
+    def settle(self, y: Tensor) -> None:
+        """Compute the residuals of those whom compiled code has let go.
+
+        Args:
+            y: states, in which they still are where they left.
+        """
+        if self._watch is None or self._watch.left == 0:
+            return
+        gone = self._watch.gone.sort().values
+        there, image = picked((rows(y), self._watch.images), gone)
+        self.residual.index_copy_(0, gone, self.gauge.distance(image, there)[: len(gone)])
 
     def may_be_quiet(self, t: int) -> bool:
         """Whether `quiet` can be asked at this step.
@@ -171,12 +194,11 @@ class Ledger:
             last: whether no step follows.
         """
         if self._limit is None:
-            # The largest number as a limit keeps infinite residuals outside even where the start is already huge.
-            top = torch.finfo(reading.residual.dtype).max
-            self._limit = (self._growth * (reading.image + reading.residual)).clamp_max(top)
+            first = reading if self._first is None else self.read(*self._first.rows())
+            self._limit, self._first = self._limits(first), None
         # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
         if t % FULL_READING == 0 and self.stop.of is Quantity.RESIDUAL:
-            self._near, self._full = self._nearness(reading), None
+            self._near, self._eighth = self._nearness(reading), None
             if self.prompt:
                 self._room = (self._limit / self._near).amin().item()
                 self._nearest, self._least_limit = self._near.amax().item(), self._limit.amin().item()
@@ -192,43 +214,55 @@ class Ledger:
         lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
         self._dismiss(t, self.active & ~staying, torch.where(sane, Status.CONVERGED.value, lost), reading.residual)
 
-    def judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor) -> None:
-        """Do what `judge` does, where it is known that the others stay.
-
-        Args:
-            t: the step.
-            y: states.
-            g: `G(y, x)`.
-            some: indices of the samples in question, shape `(k,)`, at least one.
-        """
-        reading = self.read(*_rows_of((y, g), some))
-        limit = self._limit.index_select(0, some) if self._limit is not None else reading.residual
+    def _judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor) -> Tensor:
+        """Do what `judge` does, where it is known that the others stay or have left; return who leaves."""
+        reading = self.read(*picked((y, g), some))
         residual, tested, tolerance = (part[: len(some)] for part in (reading.residual, reading.tested, reading.tolerance))
-        sane, close = residual <= limit, tested <= tolerance
+        sane, close = residual <= self._limit_of(some), tested <= tolerance
         if t % FULL_READING and bool(close.any()):
             near = self._near_of(some)
             close = close if near is None else close & (residual <= near)
         leaving = ~sane | close
         gone, finite = some[leaving], torch.isfinite(residual)
-        if not len(gone):
-            return
-        lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
-        code = torch.where(sane, Status.CONVERGED.value, lost).to(torch.int8)
-        self.status = self.status.index_copy(0, gone, code[leaving])
-        self.residual = self.residual.index_copy(0, gone, torch.where(finite, residual, torch.inf)[leaving])
-        self.steps = self.steps.index_fill(0, gone, t)
-        remaining = self.remaining() - len(gone)
-        self._leave(self.active.index_fill(0, gone, False))  # noqa: FBT003
-        self._remaining = remaining
+        if len(gone):
+            lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
+            code = torch.where(sane, Status.CONVERGED.value, lost).to(torch.int8)
+            known = torch.where(finite, residual, torch.inf)
+            self.status.index_copy_(0, gone, code[leaving])
+            self.residual.index_copy_(0, gone, known[leaving])
+            self.steps.index_fill_(0, gone, t)
+            self.active.index_fill_(0, gone, False)  # noqa: FBT003
+            self.untouched, self._remaining = False, self.remaining() - len(gone)
+        return gone
+
+    def _watching(self, y: Tensor) -> Watch:
+        """The compiled reading, which writes into this account's tensors."""
+        if self._watch is None:
+            self._watch = self._watch_with(torch.zeros(2, len(y), dtype=torch.float64))
+        return self._watch
+
+    def _watch_with(self, bounds: Tensor) -> Watch:
+        return Watch(self.stop, self.gauge, self._growth, self.active, self.status, self.steps, bounds)
+
+    def _limits(self, reading: Reading) -> Tensor:
+        """Residuals above these diverge; the largest number keeps infinite ones outside even where the start is already huge."""
+        top = torch.finfo(reading.residual.dtype).max
+        return (self._growth * (reading.image + reading.residual)).clamp_max(top)
+
+    def _limit_of(self, some: Tensor) -> Tensor:
+        if self._limit is not None:
+            return self._limit.index_select(0, some)
+        first = self._first
+        return torch.full((len(some),), torch.inf) if first is None else self._limits(self.read(*first.rows(some)))[: len(some)]
 
     def _nearness(self, reading: Reading) -> Tensor:
         return (1000 * self._tolerance(reading.image + reading.residual)).clamp_min(self.gauge.floor)
 
     def _near_of(self, some: Tensor) -> Tensor | None:
-        """What `_near` would be for some samples, from the states of the last eighth step where it was not needed there."""
-        if self._full is None:
-            return None if self._near is None else self._near.index_select(0, some)
-        return self._nearness(self.read(*_rows_of(self._full, some)))[: len(some)]
+        """What `_near` would be for some samples, from the states of the last eighth step where nobody needed it there."""
+        if self._eighth is not None:
+            return self._nearness(self.read(*self._eighth.rows(some)))[: len(some)]
+        return None if self._near is None else self._near.index_select(0, some)
 
     def judge_return(self, t: int, reading: Reading, y: Tensor, back: Tensor, still: Tensor) -> None:
         """Let go of the samples that came back to where they were.
@@ -313,113 +347,20 @@ class Ledger:
             keep: indices of samples that are all still iterated.
             x: their inputs.
         """
-        self._near, self._full, self._watch = self._near_of(keep), None, None
-        for name in ("active", "status", "steps", "residual", "products", "_limit"):
+        for name in ("active", "status", "steps", "residual", "products", "_limit", "_near"):
             held = getattr(self, name)
             setattr(self, name, None if held is None else held.index_select(0, keep))
+        self._first, self._eighth = (None if past is None else past.take(keep) for past in (self._first, self._eighth))
+        if self._watch is not None:
+            self._watch = self._watch_with(self._watch.bounds.index_select(1, keep))
         if self.certificate is not None:
             self.certificate = self.certificate.take(keep, x)
         self.untouched, self._remaining = True, len(keep)
 
     def _dismiss(self, t: int, leaving: Tensor, code: Tensor, residual: Tensor) -> None:
         known = torch.where(torch.isfinite(residual), residual, torch.inf)
-        self.status = torch.where(leaving, code.to(torch.int8), self.status)
-        self.residual = torch.where(leaving, known, self.residual)
-        self.steps = torch.where(leaving, t, self.steps)
-        self._leave(self.active & ~leaving)
-
-    def _leave(self, active: Tensor) -> None:
-        self.active = active
+        self.status.copy_(torch.where(leaving, code.to(torch.int8), self.status))
+        self.residual.copy_(torch.where(leaving, known, self.residual))
+        self.steps.masked_fill_(leaving, t)
+        self.active.logical_and_(~leaving)
         self.untouched, self._remaining = False, None
-        if self._watch is not None:
-            self._watch.follow(active)
-
-
-@final
-class Anchor:
-    """Notice when an iteration comes back to where it was, at the price of one remembered state.
-
-    Looks fall on steps with a full reading. The anchor is set at looks 1, 2, 4, 8, ...; a cycle of period `p` is noticed once
-    the anchor is on it and a later look falls a multiple of `p` steps behind (Brent 1980). One look in eight steps keeps the
-    price below one pass over the state a step; it finds period `p` after a multiple of `lcm(p, 8)` steps.
-
-    References:
-        R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980), section 2.
-    """
-
-    EVERY = FULL_READING
-
-    def __init__(self) -> None:
-        self._state: Tensor | None = None
-        self._previous: Tensor | None = None
-
-    def take(self, keep: Tensor) -> None:
-        """Remember some samples only.
-
-        Args:
-            keep: their indices.
-        """
-        self._state = None if self._state is None else self._state.index_select(0, keep)
-        self._previous = None if self._previous is None else self._previous.index_select(0, keep)
-
-    def due(self, t: int) -> Tensor | None:
-        """The anchor, where a look would compare states with it.
-
-        Args:
-            t: the step.
-
-        Returns:
-            States, or `None`.
-        """
-        looks = t > 0 and t % self.EVERY == 0 and self._previous is not None
-        return self._state if looks else None
-
-    def pass_by(self, t: int, y: Tensor) -> None:
-        """Move the anchor when it is time, where it is known that nobody is back at it.
-
-        Args:
-            t: the step.
-            y: states, never changed in place.
-        """
-        if t % self.EVERY == self.EVERY - 1:
-            self._previous = y
-        elif t and t % self.EVERY == 0:
-            looks, self._previous = t // self.EVERY, None
-            if looks & (looks - 1) == 0:
-                self._state = y
-
-    def look(self, t: int, y: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Compare a state with the anchor, and move the anchor when it is time.
-
-        Args:
-            t: the step.
-            y: states, never changed in place.
-
-        Returns:
-            Which samples are back at the anchor and which did not move in the last step, each of shape `(batch,)`; `None` at
-            steps without a look.
-        """
-        found, then = None, self.due(t)
-        if then is not None and self._previous is not None and self._possible(y):
-            found = _within_two_ulps(y, then), _within_two_ulps(y, self._previous)
-        self.pass_by(t, y)
-        return found
-
-    def _possible(self, y: Tensor) -> bool:
-        """Whether the first eight entries of anyone are back, which a host can ask at next to no price."""
-        if not host_sees(y) or self._state is None:
-            return True
-        return bool(_within_two_ulps(rows(y)[:, :8], rows(self._state)[:, :8]).any())
-
-
-def _rows_of(parts: tuple[Tensor, Tensor], some: Tensor) -> tuple[Tensor, Tensor]:
-    """Some rows, a lone one twice: torch splits a lone long sum over its threads, which changes the last bits."""
-    if len(some) == len(parts[0]):
-        return parts
-    index = some if len(some) > 1 else some.expand(2)
-    return parts[0].index_select(0, index), parts[1].index_select(0, index)
-
-
-def _within_two_ulps(a: Tensor, b: Tensor) -> Tensor:
-    """Entry by entry, so that a small entry that still moves is seen beside a large one that does not."""
-    return rows((a - b).abs() <= 4 * unit_roundoff(a.dtype) * b.abs()).all(dim=1)

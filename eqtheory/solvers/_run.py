@@ -14,8 +14,9 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.operators import ImplicitOperator
+from eqtheory.solvers._anchor import Anchor
 from eqtheory.solvers._company import Company
-from eqtheory.solvers._ledger import Anchor, Ledger
+from eqtheory.solvers._ledger import Ledger
 from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, spread, working
 from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
@@ -78,7 +79,8 @@ class Run:
         self._finite = whole and self._solver.residuals(self._state) is not None
         self._measures = gauge.euclidean and not recorder.wanted and self._finite
         self._watches = not recorder.wanted
-        self._stepped = ledger.active
+        # Whether proposals of compiled steps leave those where they are who have left.
+        self._held = False
         self._compiled = self._solver.compiled(self._state) is not None
         self._filed: dict[str, Tensor] | None = None
 
@@ -103,7 +105,7 @@ class Run:
                 if self._watcher is not None:
                     self._watcher.look(t, self._batch, ledger.remaining)
             if proposal is None:
-                proposal = self._propose()
+                proposal, self._held = self._propose(), True
             self._y = self._advance(proposal)
             self._g = self._owned(self._operator(self._y, company.x).contiguous())
             self._calls += 1
@@ -121,10 +123,10 @@ class Run:
             if self._compiled:
                 proposal = self._propose()
                 measured = self._solver.compiled(self._state)
-            some = ledger.glance(t, self._y, self._g, measured, anchor.due(t))
-            if some is not None:
-                if len(some):
-                    ledger.judge_some(t, self._y, self._g, some)
+            self._held = ledger.glance(
+                t, self._y, self._g, measured=measured, anchor=anchor.due(t), proposal=proposal
+            )
+            if self._held:
                 anchor.pass_by(t, self._y)
                 return proposal, None
         else:
@@ -146,13 +148,12 @@ class Run:
             return None, None
         if not self._measures:
             return None, ledger.quiet(self._gauge.quick_distance(self._g, self._y))
-        proposal = self._propose()
+        proposal, self._held = self._propose(), False
         size = self._solver.residuals(self._state)
         return proposal, None if size is None else ledger.quiet(size)
 
     def _propose(self) -> Tensor:
-        self._stepped = self._ledger.active
-        proposal, self._state = self._solver.step(self._state, self._y, self._g, self._stepped)
+        proposal, self._state = self._solver.step(self._state, self._y, self._g, self._ledger.active)
         return proposal
 
     def _owned(self, g: Tensor) -> Tensor:
@@ -166,11 +167,8 @@ class Run:
         y, g, ledger = self._y, self._g, self._ledger
         if proposal is not g and not self._finite and not (host_sees(g) and largest_entry(proposal).item() < torch.inf):
             proposal = torch.where(spread(finite_rows(proposal), g), proposal, g)
-        if ledger.untouched or (self._compiled and self._stepped is ledger.active):
+        if ledger.untouched or (self._compiled and self._held):
             return proposal
-        if self._compiled:  # only those have to be held who left after the step was made
-            gone = (self._stepped & ~ledger.active).nonzero().squeeze(1)
-            return proposal.index_copy(0, gone, y.index_select(0, gone)) if len(gone) else proposal
         return torch.where(spread(ledger.active, y), proposal, y)
 
     def _pushforward(self, y: Tensor, v: Tensor, needed: Tensor) -> Tensor:
@@ -213,6 +211,7 @@ class Run:
 
     def _file(self, index: Tensor | None) -> None:
         """Write down where everyone stands who was in the batch so far."""
+        self._ledger.settle(self._y)
         now = {name: getattr(self._ledger, name) for name in ("status", "steps", "residual", "products")}
         now["value"] = self._y
         if index is None or self._filed is None:

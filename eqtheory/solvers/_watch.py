@@ -1,17 +1,23 @@
-"""Who could leave at this step? Asked of compiled code, at every step, in one pass over the states.
+"""Who leaves at this step? Asked of compiled code, at every step, in one pass over the states.
 
-What a solve does, and to the last bit what it returns, is decided by the ledger, in torch. Most steps decide nothing: everyone stays.
-The compiled reading finds that out for a fraction of the price and names those it is not sure of; only these are read by the ledger.
+What a solve does, and to the last bit what it returns, is what the ledger would decide in torch. Most steps decide nothing, since everyone
+stays, and most samples leave because they have clearly converged. The compiled reading sees both for a fraction of the price; whom it is
+not sure of it names, and only these are read by the ledger.
 
 **Why no bit changes.** Let `r` and `i` be the norms of `g - y` and of `g` as torch computes them, `r'` and `i'` as compiled code does. Both
-are within `1 ± gamma`, `gamma = gamma_{2n+16}`, of the norms of the same rounded difference, so they differ by a factor of at most
-`rho = (1 + gamma) / (1 - gamma)`, which has room for the roundings of the comparison itself. A sample is passed over only if
+are within `1 ± gamma`, `gamma = gamma_{2n+16}`, of the norms of the same rounded vectors, so they differ by a factor of at most
+`rho = (1 + gamma) / (1 - gamma)`, which has room for the roundings of the comparison itself. With `limit` and `near`, the bounds of the
+ledger, computed from `r'` and `i'` where the ledger has them from `r` and `i`, a sample surely stays if
 
-    r' > rho^2 (rtol max(i', floor) + atol),      r' > rho floor,      rho r' <= limit,
+    r' > rho^2 (rtol max(i', floor) + atol)      and      rho^2 r' <= limit,
 
-whence `r > rtol i + atol` and `r <= limit`: the ledger would have let it stay. Below `floor` squares may have lost their digits; there, and
-where anything is NaN or infinite, a comparison fails and the ledger looks. Where states are so long that `rho` tells nothing, nobody is
-passed over and nothing is asked.
+whence `r > rtol i + atol` and `r` is within its limit; and it surely converges if
+
+    rho^2 r' <= rtol i' + atol,      rho^2 r' <= near      and      rho^2 r' <= limit.
+
+Below `floor` squares may have lost their digits. There, where anything is NaN or infinite, and in the narrow strips between, the
+ledger looks. Of a sample that has left, `G` at its last state is kept, from which torch computes the residual that is reported. Where
+states are so long that `rho` tells nothing, nothing is asked.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from eqtheory.roundoff import gamma, unit_roundoff
 from eqtheory.solvers._compiled_step import CompiledState, address
 from eqtheory.solvers._measure import Gauge, roundings
 from eqtheory.solvers._native import compiled, kernel
+from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
 
 __all__ = ["Watch"]
@@ -36,42 +43,62 @@ _MOST = 0.1
 
 class _Account(ctypes.Structure):
     _fields_ = [
-        ("batch", ctypes.c_long),
-        ("n", ctypes.c_long),
-        *((name, ctypes.c_double) for name in ("rtol", "atol", "floor", "rounding")),
-        *((name, ctypes.c_void_p) for name in ("limit", "active", "rows")),
+        *((name, ctypes.c_int64) for name in ("batch", "n")),
+        *((name, ctypes.c_double) for name in ("rtol", "atol", "growth", "floor", "most", "rounding")),
+        *((name, ctypes.c_void_p) for name in ("limit", "near", "active", "status", "steps", "doubtful", "gone", "image")),
+        *((name, ctypes.c_int64) for name in ("doubts", "left", "converged")),
     ]
 
 
 @final
 class Watch:
-    """The compiled reading for one batch.
+    """The compiled reading for one batch. It writes into the account's tensors.
 
     Args:
         stop: the stop test.
         gauge: measures states.
-        limit: residuals above it diverge, shape `(batch,)`.
-        active: who is still iterated, shape `(batch,)`.
+        growth: residuals beyond this multiple of the start's size diverge.
+        active: who is still iterated, bool, shape `(batch,)`.
+        status: how the others ended, int8, shape `(batch,)`.
+        steps: when, int64, shape `(batch,)`.
+        bounds: float64, shape `(2, batch)`: beyond which residuals diverge and below which they are near the tolerance; what they
+            hold is overwritten at the first step and at every eighth.
     """
 
-    def __init__(self, stop: Stop, gauge: Gauge, limit: Tensor, active: Tensor) -> None:
-        share = gamma(roundings(gauge.entries), gauge.dtype)
-        self._batch, self._dtype = len(limit), gauge.dtype
-        self._rows = torch.zeros(self._batch, dtype=torch.int64)
-        self._read: Any = kernel("read", gauge.dtype, (ctypes.c_void_p,) * 6, ctypes.c_long)
+    def __init__(
+        self, stop: Stop, gauge: Gauge, growth: float, active: Tensor, status: Tensor, steps: Tensor, bounds: Tensor
+    ) -> None:
+        share, shape = gamma(roundings(gauge.entries), gauge.dtype), active.shape
+        self._shape, self._dtype = shape, gauge.dtype
+        self._listed = torch.empty((2, *shape), dtype=torch.int64)
+        self._image = torch.empty((*shape, gauge.entries), dtype=gauge.dtype)
+        self.bounds = bounds
+        self._read: Any = kernel(
+            "read", gauge.dtype, (ctypes.c_void_p, *[ctypes.c_long] * 2, *[ctypes.c_void_p] * 6), ctypes.c_long
+        )
+        limits = address("bounds", bounds, (2, *shape), torch.float64)
+        listed = self._listed.data_ptr()
         self._account = _Account(
-            batch=self._batch,
+            batch=shape[0],
             n=gauge.entries,
             rtol=stop.rtol,
             atol=stop.atol,
+            growth=growth,
             floor=gauge.floor,
+            most=torch.finfo(gauge.dtype).max,
             rounding=(1 + share) / (1 - share),
-            rows=self._rows.data_ptr(),
+            limit=limits,
+            near=limits + 8 * shape[0],
+            active=address("active", active, shape, torch.bool),
+            status=address("status", status, shape, torch.int8),
+            steps=address("steps", steps, shape, torch.int64),
+            doubtful=listed,
+            gone=listed + 8 * shape[0],
+            image=self._image.data_ptr(),
+            converged=Status.CONVERGED.value,
         )
         self._at = ctypes.addressof(self._account)
-        self._limit = limit.contiguous()
-        self._account.limit = self._limit.data_ptr()
-        self.follow(active)
+        self._keep = (active, status, steps)
 
     @staticmethod
     def possible(stop: Stop, gauge: Gauge, y: Tensor) -> bool:
@@ -93,33 +120,59 @@ class Watch:
             and compiled() is not None
         )
 
-    def follow(self, active: Tensor) -> None:
-        """Take notice of who is left.
+    @property
+    def left(self) -> int:
+        """How many have left at the word of compiled code."""
+        return int(self._account.left)
+
+    @property
+    def gone(self) -> Tensor:
+        """Who they are, in the order in which they left, shape `(left,)`."""
+        return self._listed[1, : self.left]
+
+    @property
+    def images(self) -> Tensor:
+        """`G` at their last states, shape `(batch, n)`; the rows of the others mean nothing."""
+        return self._image
+
+    @property
+    def doubtful(self) -> Tensor:
+        """Whom the last look was not sure of, shape `(k,)`."""
+        return self._listed[0, : int(self._account.doubts)]
+
+    def look(
+        self,
+        t: int,
+        y: Tensor,
+        g: Tensor,
+        *,
+        eighth: bool,
+        measured: CompiledState | None,
+        anchor: Tensor | None,
+        proposal: Tensor | None,
+    ) -> int:
+        """Let those go who have surely converged, and find out who else may leave.
 
         Args:
-            active: shape `(batch,)`.
-        """
-        self._active = active.contiguous()
-        self._account.active = self._active.data_ptr()
-
-    def look(self, y: Tensor, g: Tensor, measured: CompiledState | None, anchor: Tensor | None) -> Tensor | None:
-        """Say who could leave.
-
-        Args:
+            t: the step.
             y: states, shape `(batch, ...)`, contiguous.
             g: `G(y, x)`, likewise.
+            eighth: whether nearness to the tolerance is reckoned from here.
             measured: norms, where a compiled step at these states has taken them.
             anchor: states to which a sample may have come back.
+            proposal: the next states where they are known; those who leave stay where they are in it.
 
         Returns:
-            The rows that have to be read, shape `(k,)`; `None` where a sample may be back at the anchor.
+            How many are `doubtful`; -1 where a sample may be back at the anchor.
         """
-        size = scale = then = None
+        shape, dtype = (*self._shape, *y.shape[1:]), self._dtype
+        size = scale = None
         if measured is not None:
-            size = address("size", measured.size, self._limit.shape, self._dtype)
-            scale = address("scale", measured.scale, self._limit.shape, self._dtype)
-        if anchor is not None:
-            then = address("anchor", anchor, y.shape, self._dtype)
-        shape = (self._batch, *y.shape[1:])
-        found = self._read(self._at, address("y", y, shape, self._dtype), address("g", g, shape, self._dtype), size, scale, then)
-        return None if found < 0 else self._rows[:found]
+            size = address("size", measured.size, self._shape, dtype)
+            scale = address("scale", measured.scale, self._shape, dtype)
+        states = (
+            None if part is None else address("a state", part, shape, dtype) for part in (anchor, proposal)
+        )
+        here = address("y", y, shape, dtype), address("g", g, shape, dtype)
+        found: int = self._read(self._at, t, eighth, *here, size, scale, *states)
+        return found
