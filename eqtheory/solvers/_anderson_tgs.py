@@ -183,14 +183,13 @@ class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
             The next states and the next memory.
         """
         dtype = working(y.dtype)
-        here, image = (t if t.ndim == 2 and t.dtype == dtype else rows(t.to(dtype)) for t in (y, g))
-        floor, tiny = max(self.floor, 4 * sqrt(unit_roundoff(here.dtype))), torch.finfo(here.dtype).tiny
-        patience = 2 * max(min(self.memory, here.shape[1]), 3)
+        here, image = (t if t.ndim == 2 and t.dtype is dtype else rows(t.to(dtype)) for t in (y, g))
         if isinstance(state, CompiledState):
             if not state.ready:
-                state.prepare(Rules("anderson_tgs", self.mixing, self.growth, patience, floor=floor))
+                state.prepare(self._rules(here))
             proposal, kept = extrapolate(state, here, image, active)
             return proposal if here is y else proposal.reshape(y.shape).to(y.dtype), kept
+        rules, tiny = self._rules(here), torch.finfo(dtype).tiny
         store_f, store_d, store_w, work = state.spare
         f = torch.sub(image, here, out=store_f)
         h = image if self.mixing == 1 else here + self.mixing * f
@@ -202,9 +201,9 @@ class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
             d, w = d.addcmul_(s, v, value=-1), w.addcmul_(s, move, value=-1)
             steps.append(s)
         rest = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-        if not (host_sees(f) and (rest / whole).amin().item() > floor and rest.amin().item() > tiny):  # false for NaN
+        if not (host_sees(f) and (rest / whole).amin().item() > rules.floor and rest.amin().item() > tiny):  # false for NaN
             # Where there is no previous state, or nothing new in the difference, there is no direction.
-            usable = (rest > floor * whole) & (rest > tiny)
+            usable = (rest > rules.floor * whole) & (rest > tiny)
             d.masked_fill_(~usable, 0.0), w.masked_fill_(~usable, 0.0)
             rest = torch.where(usable, rest, 1.0)
             steps = [torch.where(s.isfinite(), s, 0.0) for s in steps]
@@ -220,7 +219,7 @@ class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
             image,
             proposal,
             growth=self.growth,
-            patience=2 * max(len(directions), 3),
+            patience=rules.patience,
         )
         if again is not None:
             none = again.unsqueeze(1)
@@ -230,3 +229,9 @@ class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
         spare = (state.f, state.directions[0], state.moves[0], work)
         following = AndersonTGSState(f, h, directions, moves, lengths, tuple(along), spare, guard)
         return proposal.reshape(y.shape).to(y.dtype), following
+
+    def _rules(self, flat: Tensor) -> Rules:
+        """The settings as the step takes them for states of shape `(batch, n)`."""
+        floor = max(self.floor, 4 * sqrt(unit_roundoff(flat.dtype)))
+        patience = 2 * max(min(self.memory, flat.shape[1]), 3)
+        return Rules("anderson_tgs", self.mixing, self.growth, patience, floor=floor)

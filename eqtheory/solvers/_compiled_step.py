@@ -167,7 +167,7 @@ def begin(name: str, flat: Tensor, kept: int) -> CompiledState:
     known = flat.new_zeros(batch, numbers)
     known[:, :2] = torch.inf
     return CompiledState(
-        vectors=flat.new_zeros(batch, 2 + 2 * kept, n),
+        vectors=flat.new_empty(batch, 2 + 2 * kept, n),  # nothing is read before it is written
         numbers=known,
         small=torch.zeros(batch, small, dtype=torch.float64),
         size=flat.new_full((batch,), torch.inf),

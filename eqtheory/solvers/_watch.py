@@ -23,6 +23,7 @@ states are so long that `rho` tells nothing, nothing is asked.
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any, final
 
 import torch
@@ -73,9 +74,7 @@ class Watch:
         self._listed = torch.empty((2, *shape), dtype=torch.int64)
         self._image = torch.empty((*shape, gauge.entries), dtype=gauge.dtype)
         self.bounds = bounds
-        self._read: Any = kernel(
-            "read", gauge.dtype, (ctypes.c_void_p, *[ctypes.c_long] * 2, *[ctypes.c_void_p] * 6), ctypes.c_long
-        )
+        self._read = _reader(gauge.dtype)
         limits = address("bounds", bounds, (2, *shape), torch.float64)
         listed = self._listed.data_ptr()
         self._account = _Account(
@@ -166,13 +165,17 @@ class Watch:
             How many are `doubtful`; -1 where a sample may be back at the anchor.
         """
         shape, dtype = (*self._shape, *y.shape[1:]), self._dtype
-        size = scale = None
-        if measured is not None:
-            size = address("size", measured.size, self._shape, dtype)
-            scale = address("scale", measured.scale, self._shape, dtype)
-        states = (
-            None if part is None else address("a state", part, shape, dtype) for part in (anchor, proposal)
-        )
-        here = address("y", y, shape, dtype), address("g", g, shape, dtype)
-        found: int = self._read(self._at, t, eighth, *here, size, scale, *states)
+        then = None if anchor is None else address("anchor", anchor, shape, dtype)
+        if measured is None:
+            here = address("y", y, shape, dtype), address("g", g, shape, dtype), None, None, then, None
+        else:  # the step has checked y and g, and made the proposal
+            plan, out = measured.plan, None if proposal is None else address("proposal", proposal, shape, dtype)
+            here = y.data_ptr(), g.data_ptr(), plan.size, plan.scale, then, out
+        found: int = self._read(self._at, t, eighth, *here)
         return found
+
+
+@cache
+def _reader(dtype: torch.dtype) -> Any:
+    arguments = (ctypes.c_void_p, *[ctypes.c_long] * 2, *[ctypes.c_void_p] * 6)
+    return kernel("read", dtype, arguments, ctypes.c_long)

@@ -55,10 +55,12 @@ static inline __attribute__((always_inline)) int NAME(anderson_move_)(const SAMP
 }
 
 static int NAME(anderson_move)(const SAMPLE *x, long n, long kept, REAL *u, REAL *p, REAL length, REAL c, REAL beta, REAL *out) {
-    switch (u && beta == 1 ? 10 * x->live + kept : -1) { /* what occurs most */
-        case 54: return NAME(anderson_move_)(x, n, 5, 4, u, p, length, c, 1, out);
+#define CASE(m) case m: return NAME(anderson_move_)(x, n, m, (m) - 1, u, p, length, c, 1, out);
+    switch (u && beta == 1 && kept == x->live - 1 ? x->live : 0) { /* what occurs most */
+        CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10)
         default: return NAME(anderson_move_)(x, n, x->live, kept, u, p, length, c, beta, out);
     }
+#undef CASE
 }
 
 /* The newest column goes to `slot`; y, g: states and their images; out: proposals; samples that are not active stay where they are.
@@ -89,6 +91,7 @@ void NAME(anderson)(const plan *p, long slot, const REAL *y, const REAL *g, cons
             x.place[q] = j, x.v[q] = U + j * n, x.w[q] = P + j * n, x.a[q] = (REAL)last[j];
             x.live++, kept += j != slot;
         }
+        if (!(guard->known > 0)) memset(x.f, 0, n * sizeof(REAL));
         NAME(look)(&x, n, kept, &of);
         const REAL residual = size[i] = (REAL)sqrt(of.ff), length = (REAL)sqrt(of.ee);
         scale[i] = (REAL)sqrt(of.gg);

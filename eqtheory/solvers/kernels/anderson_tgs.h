@@ -78,6 +78,7 @@ void NAME(anderson_tgs)(const plan *p, long slot, const REAL *y, const REAL *g, 
             x.place[q] = j, x.v[q] = V + j * n, x.w[q] = W + j * n, x.a[q] = along[j];
             x.live++, kept += j != slot;
         }
+        if (!(guard->known > 0)) memset(x.f, 0, n * sizeof(REAL));
         NAME(look)(&x, n, x.live, &of);
         const REAL residual = size[i] = (REAL)sqrt(of.ff);
         scale[i] = (REAL)sqrt(of.gg);

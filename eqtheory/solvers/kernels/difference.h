@@ -30,14 +30,12 @@ static inline __attribute__((always_inline)) void NAME(look_)(const SAMPLE *x, l
 
 /* Few columns are held in registers. */
 static void NAME(look)(const SAMPLE *x, long n, long columns, PRODUCTS *of) {
+#define CASE(m) case m: NAME(look_)(x, n, m, of); break;
     switch (columns) {
-        case 0: NAME(look_)(x, n, 0, of); break;
-        case 1: NAME(look_)(x, n, 1, of); break;
-        case 2: NAME(look_)(x, n, 2, of); break;
-        case 3: NAME(look_)(x, n, 3, of); break;
-        case 4: NAME(look_)(x, n, 4, of); break;
+        CASE(0) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9)
         default: NAME(look_)(x, n, columns, of);
     }
+#undef CASE
 }
 
 /* The image at the previous state, from which the moves made the last proposal: y = y_ + beta f_ - sum a w. */
