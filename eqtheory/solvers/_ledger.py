@@ -98,6 +98,7 @@ class Ledger:
         y: Tensor,
         g: Tensor,
         *,
+        last: bool,
         measured: CompiledState | None,
         anchor: Tensor | None,
         proposal: Tensor | None,
@@ -108,6 +109,7 @@ class Ledger:
             t: the step.
             y: states.
             g: `G(y, x)`.
+            last: whether no step follows.
             measured: norms, where a compiled step at these states has taken them.
             anchor: states to which a sample may have come back.
             proposal: the next states where a compiled step has made them; those who leave stay where they are in it.
@@ -117,7 +119,7 @@ class Ledger:
         """
         watch, eighth = self._watching(y), t % FULL_READING == 0
         before = watch.left
-        found = watch.look(t, y, g, eighth=eighth, measured=measured, anchor=anchor, proposal=proposal)
+        found = watch.look(t, y, g, eighth=eighth, last=last, measured=measured, anchor=anchor, proposal=proposal)
         if (left := watch.left - before) > 0:
             self.untouched, self._remaining = False, self.remaining() - left
         if t == 0:
@@ -125,7 +127,7 @@ class Ledger:
         if found >= 0 and eighth:
             self._near, self._eighth = None, Past(y, g)
         if found > 0:
-            gone = self._judge_some(t, y, g, watch.doubtful)
+            gone = self._judge_some(t, y, g, watch.doubtful, last=last)
             if proposal is not None and len(gone):
                 proposal.index_copy_(0, gone, y.index_select(0, gone))
         return found >= 0
@@ -136,10 +138,14 @@ class Ledger:
         Args:
             y: states, in which they still are where they left.
         """
-        if self._watch is None or self._watch.left == 0:
+        watch = self._watch
+        if watch is None or watch.left == 0:
             return
-        gone = self._watch.gone.sort().values
-        there, image = picked((rows(y), self._watch.images), gone)
+        if watch.left == len(self.residual):
+            self.residual.copy_(self.gauge.distance(watch.images, rows(y)))
+            return
+        gone = watch.gone.sort().values
+        image, there = picked((watch.images, rows(y)), gone)
         self.residual.index_copy_(0, gone, self.gauge.distance(image, there)[: len(gone)])
 
     def may_be_quiet(self, t: int) -> bool:
@@ -214,12 +220,12 @@ class Ledger:
         lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
         self._dismiss(t, self.active & ~staying, torch.where(sane, Status.CONVERGED.value, lost), reading.residual)
 
-    def _judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor) -> Tensor:
+    def _judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor, *, last: bool) -> Tensor:
         """Do what `judge` does, where it is known that the others stay or have left; return who leaves."""
         reading = self.read(*picked((y, g), some))
         residual, tested, tolerance = (part[: len(some)] for part in (reading.residual, reading.tested, reading.tolerance))
         sane, close = residual <= self._limit_of(some), tested <= tolerance
-        if t % FULL_READING and bool(close.any()):
+        if t % FULL_READING and not last and bool(close.any()):
             near = self._near_of(some)
             close = close if near is None else close & (residual <= near)
         leaving = ~sane | close
@@ -227,7 +233,7 @@ class Ledger:
         if len(gone):
             lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
             code = torch.where(sane, Status.CONVERGED.value, lost).to(torch.int8)
-            known = torch.where(finite, residual, torch.inf)
+            known = _finite_or_infinite(residual)
             self.status.index_copy_(0, gone, code[leaving])
             self.residual.index_copy_(0, gone, known[leaving])
             self.steps.index_fill_(0, gone, t)
@@ -298,14 +304,24 @@ class Ledger:
         gap = (1 - self.certificate.mu).clamp_min(torch.finfo(torch.float64).tiny)
         return 2 * error / gap + self.gauge.underflow
 
-    def close(self, t: int, residual: Tensor) -> None:
-        """Write down where the samples stand that are still iterated.
+    def close(self, t: int, y: Tensor, g: Tensor, residual: Tensor | None) -> None:
+        """Write down where the samples stand that are still iterated; they stay `active`, and out of steps.
 
         Args:
             t: the last step.
-            residual: at its states.
+            y: its states.
+            g: `G(y, x)`.
+            residual: norms of `g - y` where they are known.
         """
-        self._dismiss(t, self.active, torch.full_like(self.status, Status.MAX_STEPS.value), residual)
+        if self.prompt and self.remaining() == 0:
+            return
+        known = _finite_or_infinite(self.gauge.distance(g, y) if residual is None else residual)
+        if self.untouched:
+            self.residual.copy_(known)
+            self.steps.fill_(t)
+        else:
+            self.residual.copy_(torch.where(self.active, known, self.residual))
+            self.steps.masked_fill_(self.active, t)
 
     def current(self, residual: Tensor) -> Tensor:
         """Residuals at the states as they stand, also of the samples that have left.
@@ -358,9 +374,13 @@ class Ledger:
         self.untouched, self._remaining = True, len(keep)
 
     def _dismiss(self, t: int, leaving: Tensor, code: Tensor, residual: Tensor) -> None:
-        known = torch.where(torch.isfinite(residual), residual, torch.inf)
+        known = _finite_or_infinite(residual)
         self.status.copy_(torch.where(leaving, code.to(torch.int8), self.status))
         self.residual.copy_(torch.where(leaving, known, self.residual))
         self.steps.masked_fill_(leaving, t)
         self.active.logical_and_(~leaving)
         self.untouched, self._remaining = False, None
+
+
+def _finite_or_infinite(residual: Tensor) -> Tensor:
+    return torch.nan_to_num(residual, nan=torch.inf, posinf=torch.inf)

@@ -129,7 +129,7 @@ class Gauge:
 
     def __init__(self, norm: Norm, y: Tensor, *, certified: bool) -> None:
         self.norm = norm
-        self.entries = y[0].numel()
+        self.entries = y.shape[1:].numel()
         self.dtype = y.dtype if y.dtype in {torch.float32, torch.float64} else torch.float32
         if certified and roundings(self.entries) * unit_roundoff(self.dtype) > 1 / 8:
             self.dtype = torch.float64

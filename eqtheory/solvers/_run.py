@@ -21,7 +21,6 @@ from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_ent
 from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver
-from eqtheory.solvers._status import Status
 from eqtheory.solvers._tree import map_tensors, merge, take
 
 __all__ = ["Run"]
@@ -110,21 +109,20 @@ class Run:
             self._g = self._owned(self._operator(self._y, company.x).contiguous())
             self._calls += 1
             t += 1
-        out_of_steps = ledger.active
-        if residual is not None:
-            ledger.close(t, residual)
-        return self._solution(out_of_steps)
+        ledger.close(t, self._y, self._g, residual)
+        return self._solution()
 
     def _look(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
         """Let go of those who leave at this step; the next proposal and everyone's residuals, where these are known."""
         ledger, anchor, proposal, residual = self._ledger, self._anchor, None, None
-        if self._watches and t != last and ledger.watched:
+        if self._watches and ledger.watched:
             measured = None
-            if self._compiled:
+            if self._compiled and t != last:
                 proposal = self._propose()
                 measured = self._solver.compiled(self._state)
+            due = anchor.due(t)
             self._held = ledger.glance(
-                t, self._y, self._g, measured=measured, anchor=anchor.due(t), proposal=proposal
+                t, self._y, self._g, last=t == last, measured=measured, anchor=due, proposal=proposal
             )
             if self._held:
                 anchor.pass_by(t, self._y)
@@ -219,18 +217,18 @@ class Run:
         else:
             self._filed = {name: torch.index_copy(self._filed[name], 0, index, part) for name, part in now.items()}
 
-    def _solution(self, out_of_steps: Tensor) -> Solution:
+    def _solution(self) -> Solution:
         index = self._company.index
         self._file(index)
         filed = self._filed or {}
         value, residual, certificate = filed["value"], filed["residual"], self._certificate
         memory = None
-        if bool((filed["status"] == Status.MAX_STEPS.value).any()):
-            rows_left = out_of_steps.nonzero().squeeze(1)
-            whole = len(rows_left) == self._batch
-            places = rows_left if index is None else index.index_select(0, rows_left)
-            state = self._state if whole else take(self._state, rows_left, len(out_of_steps))
-            memory = Memory(self._original, None if whole else places, state)
+        if left := self._ledger.remaining():  # those who ran out of steps
+            batch = len(self._ledger.active)
+            rows_left = None if left == self._batch else self._ledger.active.nonzero().squeeze(1)
+            state = self._state if rows_left is None else take(self._state, rows_left, batch)
+            places = rows_left if index is None or rows_left is None else index.index_select(0, rows_left)
+            memory = Memory(self._original, places, state)
         return Solution(
             value=value,
             status=filed["status"],

@@ -146,6 +146,7 @@ class Watch:
         g: Tensor,
         *,
         eighth: bool,
+        last: bool,
         measured: CompiledState | None,
         anchor: Tensor | None,
         proposal: Tensor | None,
@@ -157,6 +158,7 @@ class Watch:
             y: states, shape `(batch, ...)`, contiguous.
             g: `G(y, x)`, likewise.
             eighth: whether nearness to the tolerance is reckoned from here.
+            last: whether no step follows, so that nearness does not matter.
             measured: norms, where a compiled step at these states has taken them.
             anchor: states to which a sample may have come back.
             proposal: the next states where they are known; those who leave stay where they are in it.
@@ -171,11 +173,11 @@ class Watch:
         else:  # the step has checked y and g, and made the proposal
             plan, out = measured.plan, None if proposal is None else address("proposal", proposal, shape, dtype)
             here = y.data_ptr(), g.data_ptr(), plan.size, plan.scale, then, out
-        found: int = self._read(self._at, t, eighth, *here)
+        found: int = self._read(self._at, t, eighth, last, *here)
         return found
 
 
 @cache
 def _reader(dtype: torch.dtype) -> Any:
-    arguments = (ctypes.c_void_p, *[ctypes.c_long] * 2, *[ctypes.c_void_p] * 6)
+    arguments = (ctypes.c_void_p, *[ctypes.c_long] * 3, *[ctypes.c_void_p] * 6)
     return kernel("read", dtype, arguments, ctypes.c_long)

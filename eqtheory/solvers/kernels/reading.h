@@ -44,8 +44,8 @@ static inline int NAME(back)(const REAL *y, const REAL *then, long n) {
 
 /* Lets those go that have surely converged at step t, and lists those that may leave otherwise. Returns how many have been listed, or
    -1 where a sample may be back at `anchor`. `size` and `scale`, norms of g - y and of g, `anchor` and `out` may be NULL; those who leave
-   stay where they are in `out`. `eighth`: whether nearness to the tolerance is reckoned from here. */
-long NAME(read)(account *a, long t, long eighth, const REAL *y, const REAL *g, const REAL *size, const REAL *scale, const REAL *anchor,
+   stay where they are in `out`. `eighth`: whether nearness to the tolerance is reckoned from here; `last`: whether that does not matter. */
+long NAME(read)(account *a, long t, long eighth, long last, const REAL *y, const REAL *g, const REAL *size, const REAL *scale, const REAL *anchor,
                 REAL *out) {
     const double rho = a->rounding, twice = rho * rho;
     const long n = a->n;
@@ -69,7 +69,7 @@ long NAME(read)(account *a, long t, long eighth, const REAL *y, const REAL *g, c
         const int trusted = residual > rho * a->floor && residual * twice <= a->limit[i];
         if (trusted && residual > twice * (a->rtol * (image > a->floor ? image : a->floor) + a->atol)) continue;
         const int clear = image > rho * a->floor && image * twice <= a->most;
-        if (trusted && clear && residual * twice <= a->rtol * image + a->atol && residual * twice <= a->near[i]) {
+        if (trusted && clear && residual * twice <= a->rtol * image + a->atol && (last || residual * twice <= a->near[i])) {
             a->active[i] = 0, a->status[i] = (int8_t)a->converged, a->steps[i] = t, a->gone[a->left++] = i;
             memcpy((REAL *)a->image + i * n, g + i * n, n * sizeof(REAL));
             if (out) memcpy(out + i * n, y + i * n, n * sizeof(REAL));
