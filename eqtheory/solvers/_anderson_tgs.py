@@ -201,7 +201,9 @@ class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
             d, w = d.addcmul_(s, v, value=-1), w.addcmul_(s, move, value=-1)
             steps.append(s)
         rest = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-        if not (host_sees(f) and (rest / whole).amin().item() > rules.floor and rest.amin().item() > tiny):  # false for NaN
+        if not (
+            host_sees(f) and (rest / whole).amin().item() > rules.floor and rest.amin().item() > tiny
+        ):  # false for NaN
             # Where there is no previous state, or nothing new in the difference, there is no direction.
             usable = (rest > rules.floor * whole) & (rest > tiny)
             d.masked_fill_(~usable, 0.0), w.masked_fill_(~usable, 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -13,7 +12,8 @@ from eqtheory.solvers._anchor import FULL_READING
 from eqtheory.solvers._certificate import Certificate
 from eqtheory.solvers._compiled_step import CompiledState
 from eqtheory.solvers._measure import Gauge, rows
-from eqtheory.solvers._past import Past, picked
+from eqtheory.solvers._past import picked
+from eqtheory.solvers._reading import Bounds, Reader, Reading
 from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
 from eqtheory.solvers._watch import Watch
@@ -21,24 +21,7 @@ from eqtheory.solvers._watch import Watch
 if TYPE_CHECKING:
     from eqtheory.solvers._solution import Solution
 
-__all__ = ["Ledger", "Reading"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is measured at one state, per sample.
-
-    Args:
-        residual: norm of `G(y, x) - y`.
-        image: norm of `G(y, x)`.
-        tested: what the stop test compares.
-        tolerance: with what.
-    """
-
-    residual: Tensor
-    image: Tensor
-    tested: Tensor
-    tolerance: Tensor
+__all__ = ["Ledger"]
 
 
 @final
@@ -65,16 +48,13 @@ class Ledger:
         self.products = torch.zeros(batch, dtype=torch.int64, device=device)
         self.untouched = True
         self._remaining: int | None = batch
-        self._near: Tensor | None = None
-        # States of the first step and of the last eighth one that only compiled code has read.
-        self._first: Past | None = None
-        self._eighth: Past | None = None
         self.watched = prompt and Watch.possible(stop, gauge, y)
         self._watch: Watch | None = None
         self._room, self._nearest, self._least_limit = 0.0, torch.inf, 0.0
-        self._limit: Tensor | None = None
         self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
         self._unit = unit_roundoff(y.dtype)
+        self._reader = Reader(stop, gauge, certificate)
+        self._bounds = Bounds(self._reader, self._growth)
 
     def read(self, y: Tensor, g: Tensor) -> Reading:
         """Measure one state.
@@ -86,11 +66,7 @@ class Ledger:
         Returns:
             The measurements.
         """
-        residual, image = self.gauge.distance(g, y), self.gauge(g)
-        if self.stop.of is Quantity.CERTIFIED_ERROR and self.certificate is not None:
-            size = self.gauge(y)
-            return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
-        return Reading(residual, image, residual, self._tolerance(image))
+        return self._reader.read(y, g)
 
     def glance(
         self,
@@ -122,10 +98,8 @@ class Ledger:
         found = watch.look(t, y, g, eighth=eighth, last=last, measured=measured, anchor=anchor, proposal=proposal)
         if (left := watch.left - before) > 0:
             self.untouched, self._remaining = False, self.remaining() - left
-        if t == 0:
-            self._first = Past(y, g)
-        if found >= 0 and eighth:
-            self._near, self._eighth = None, Past(y, g)
+        if eighth:
+            self._bounds.passed(y, g, first=t == 0)
         if found > 0:
             gone = self._judge_some(t, y, g, watch.doubtful, last=last)
             if proposal is not None and len(gone):
@@ -172,7 +146,8 @@ class Ledger:
         Returns:
             The residuals, if every sample stays; `None` where a full reading has to tell.
         """
-        if self._near is None:
+        near = self._bounds.near
+        if near is None:
             return None
         # First against one number for all, which is enough where the samples are alike. Comparisons with NaN are false.
         if self.untouched:
@@ -181,15 +156,11 @@ class Ledger:
                 return residual
             if residual.numel() == 1:
                 return None
-        times = residual / self._near
+        times = residual / near
         if not self.untouched:
             times = torch.where(self.active, times, 1.5)
         low, high = torch.aminmax(times)
         return residual if low.item() > 1 and high.item() < self._room else None
-
-    def _tolerance(self, size: Tensor) -> Tensor:
-        scaled = size.clamp_max(torch.finfo(size.dtype).max) * self.stop.rtol
-        return scaled + self.stop.atol if self.stop.atol else scaled
 
     def judge(self, t: int, reading: Reading, *, last: bool = False) -> None:
         """Let go of the samples that have converged, diverged or become non-finite.
@@ -199,18 +170,17 @@ class Ledger:
             reading: what was measured at the states of step `t`.
             last: whether no step follows.
         """
-        if self._limit is None:
-            first = reading if self._first is None else self.read(*self._first.rows())
-            self._limit, self._first = self._limits(first), None
+        limit = self._bounds.limit(reading)
         # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
         if t % FULL_READING == 0 and self.stop.of is Quantity.RESIDUAL:
-            self._near, self._eighth = self._nearness(reading), None
+            near = self._bounds.reckon(reading)
             if self.prompt:
-                self._room = (self._limit / self._near).amin().item()
-                self._nearest, self._least_limit = self._near.amax().item(), self._limit.amin().item()
-        sane = reading.residual <= self._limit
+                self._room = (limit / near).amin().item()
+                self._nearest, self._least_limit = near.amax().item(), limit.amin().item()
+        nearby = self._bounds.near
+        sane = reading.residual <= limit
         close = reading.tested <= reading.tolerance
-        staying = sane & ~(close if self._near is None or last else close & (reading.residual <= self._near))
+        staying = sane & ~(close if nearby is None or last else close & (reading.residual <= nearby))
         if self.prompt and self.untouched and bool(staying.all()):
             return
         staying &= self.active
@@ -223,10 +193,12 @@ class Ledger:
     def _judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor, *, last: bool) -> Tensor:
         """Do what `judge` does, where it is known that the others stay or have left; return who leaves."""
         reading = self.read(*picked((y, g), some))
-        residual, tested, tolerance = (part[: len(some)] for part in (reading.residual, reading.tested, reading.tolerance))
-        sane, close = residual <= self._limit_of(some), tested <= tolerance
+        residual, tested, tolerance = (
+            part[: len(some)] for part in (reading.residual, reading.tested, reading.tolerance)
+        )
+        sane, close = residual <= self._bounds.limit_of(some), tested <= tolerance
         if t % FULL_READING and not last and bool(close.any()):
-            near = self._near_of(some)
+            near = self._bounds.near_of(some)
             close = close if near is None else close & (residual <= near)
         leaving = ~sane | close
         gone, finite = some[leaving], torch.isfinite(residual)
@@ -249,26 +221,6 @@ class Ledger:
 
     def _watch_with(self, bounds: Tensor) -> Watch:
         return Watch(self.stop, self.gauge, self._growth, self.active, self.status, self.steps, bounds)
-
-    def _limits(self, reading: Reading) -> Tensor:
-        """Residuals above these diverge; the largest number keeps infinite ones outside even where the start is already huge."""
-        top = torch.finfo(reading.residual.dtype).max
-        return (self._growth * (reading.image + reading.residual)).clamp_max(top)
-
-    def _limit_of(self, some: Tensor) -> Tensor:
-        if self._limit is not None:
-            return self._limit.index_select(0, some)
-        first = self._first
-        return torch.full((len(some),), torch.inf) if first is None else self._limits(self.read(*first.rows(some)))[: len(some)]
-
-    def _nearness(self, reading: Reading) -> Tensor:
-        return (1000 * self._tolerance(reading.image + reading.residual)).clamp_min(self.gauge.floor)
-
-    def _near_of(self, some: Tensor) -> Tensor | None:
-        """What `_near` would be for some samples, from the states of the last eighth step where nobody needed it there."""
-        if self._eighth is not None:
-            return self._nearness(self.read(*self._eighth.rows(some)))[: len(some)]
-        return None if self._near is None else self._near.index_select(0, some)
 
     def judge_return(self, t: int, reading: Reading, y: Tensor, back: Tensor, still: Tensor) -> None:
         """Let go of the samples that came back to where they were.
@@ -363,14 +315,14 @@ class Ledger:
             keep: indices of samples that are all still iterated.
             x: their inputs.
         """
-        for name in ("active", "status", "steps", "residual", "products", "_limit", "_near"):
-            held = getattr(self, name)
-            setattr(self, name, None if held is None else held.index_select(0, keep))
-        self._first, self._eighth = (None if past is None else past.take(keep) for past in (self._first, self._eighth))
+        for name in ("active", "status", "steps", "residual", "products"):
+            setattr(self, name, getattr(self, name).index_select(0, keep))
         if self._watch is not None:
             self._watch = self._watch_with(self._watch.bounds.index_select(1, keep))
         if self.certificate is not None:
             self.certificate = self.certificate.take(keep, x)
+        self._reader = Reader(self.stop, self.gauge, self.certificate)
+        self._bounds.take(self._reader, keep)
         self.untouched, self._remaining = True, len(keep)
 
     def _dismiss(self, t: int, leaving: Tensor, code: Tensor, residual: Tensor) -> None:

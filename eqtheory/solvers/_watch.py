@@ -46,7 +46,10 @@ class _Account(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "n")),
         *((name, ctypes.c_double) for name in ("rtol", "atol", "growth", "floor", "most", "rounding")),
-        *((name, ctypes.c_void_p) for name in ("limit", "near", "active", "status", "steps", "doubtful", "gone", "image")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("limit", "near", "active", "status", "steps", "doubtful", "gone", "image")
+        ),
         *((name, ctypes.c_int64) for name in ("doubts", "left", "converged")),
     ]
 
@@ -168,12 +171,13 @@ class Watch:
         """
         shape, dtype = (*self._shape, *y.shape[1:]), self._dtype
         then = None if anchor is None else address("anchor", anchor, shape, dtype)
+        size = scale = to = None
         if measured is None:
-            here = address("y", y, shape, dtype), address("g", g, shape, dtype), None, None, then, None
-        else:  # the step has checked y and g, and made the proposal
-            plan, out = measured.plan, None if proposal is None else address("proposal", proposal, shape, dtype)
-            here = y.data_ptr(), g.data_ptr(), plan.size, plan.scale, then, out
-        found: int = self._read(self._at, t, eighth, last, *here)
+            here = address("y", y, shape, dtype), address("g", g, shape, dtype)
+        else:  # the step has checked y and g
+            here, size, scale = (y.data_ptr(), g.data_ptr()), measured.plan.size, measured.plan.scale
+            to = None if proposal is None else address("proposal", proposal, shape, dtype)
+        found: int = self._read(self._at, t, eighth, last, *here, size, scale, then, to)
         return found
 
 

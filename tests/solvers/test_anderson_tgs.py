@@ -61,20 +61,35 @@ def test_directions_are_orthogonal_and_explain_their_moves() -> None:
         torch.testing.assert_close(matvec(W, step) - step, d, atol=1e-10, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (AndersonTGS(2), AndersonTGS(2, native=True)),
+        (AndersonTGS(5, mixing=0.7), AndersonTGS(5, mixing=0.7, native=True)),
+        (Anderson(regularization=1e-4), Anderson(regularization=1e-4, native=True)),
+        (
+            Anderson(2, mixing=0.7, regularization=1e-4),
+            Anderson(2, mixing=0.7, regularization=1e-4, native=True),
+        ),
+    ],
+    ids=lambda pair: repr(pair[0]),
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_the_compiled_step_is_the_same_iteration(name: str, dtype: torch.dtype) -> None:
-    """Five steps agree to rounding, amplified by what projections on nearly dependent differences can amplify."""
+def test_the_compiled_step_is_the_same_iteration(
+    name: str, dtype: torch.dtype, pair: tuple[Solver[Any], Solver[Any]]
+) -> None:
+    """Five steps agree to rounding, amplified by what projections on nearly dependent differences can amplify.
+
+    Normal equations with a ridge of 1e-4 on unit columns amplify by its reciprocal.
+    """
     p = problem(name, dtype)
     settings: dict[str, Any] = {
         "stop": Stop(rtol=0.0, max_steps=5, divergence=1e30),
         "on_failure": RETURN,
         "iterates": True,
     }
-    plain, native = (
-        fixed_point(p.operator, p.x, p.y0, solver=AndersonTGS(2, native=flag), **settings).trace.iterates
-        for flag in (False, True)
-    )
+    plain, native = (fixed_point(p.operator, p.x, p.y0, solver=solver, **settings).trace.iterates for solver in pair)
     steps = min(len(plain), len(native))
     size = plain.abs().amax() + 1
     assert float((plain[:steps] - native[:steps]).abs().max() / size) <= 1e4 * torch.finfo(dtype).eps
@@ -93,7 +108,9 @@ def kinked(solver: Solver[Any]) -> tuple[int, int]:
     return int(s.converged.sum()), int(s.evaluations.max())
 
 
-@pytest.mark.parametrize("solver", [AndersonTGS(2), AndersonTGS(2, native=True), BarzilaiBorwein()], ids=repr)
+@pytest.mark.parametrize(
+    "solver", [Anderson(native=True), AndersonTGS(2), AndersonTGS(2, native=True), BarzilaiBorwein()], ids=repr
+)
 def test_safeguard_makes_every_contraction_converge(solver: Solver[Any]) -> None:
     converged, evaluations = kinked(solver)
     assert converged == 200
