@@ -155,10 +155,11 @@ def test_a_faulty_reading_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Watch, "__init__", faulty)
     scale = 1e-161 if fault == "floor" else 1.0
     x = scale * torch.randn(100, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    rate = torch.linspace(0.3, 0.9, 100, dtype=torch.float64).unsqueeze(1)
     stop = Stop(rtol=0.3 if fault == "floor" else 1e-3, max_steps=60)
     solutions = both_ways(
         monkeypatch,
-        lambda: fixed_point(lambda y, x: 0.7 * y + x, x, 0 * x, stop=stop, on_failure=OnFailure.RETURN),
+        lambda: fixed_point(lambda y, x: x[1] * y + x[0], (x, rate), 0 * x, stop=stop, on_failure=OnFailure.RETURN),
     )
     assert not agree(*solutions)
 
