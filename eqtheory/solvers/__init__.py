@@ -10,6 +10,7 @@ from eqtheory.solvers._certificate import Certificate
 from eqtheory.solvers._halpern import Halpern, HalpernState
 from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
 from eqtheory.solvers._loop import certify, fixed_point
+from eqtheory.solvers._native import compile_kernels
 from eqtheory.solvers._newton_krylov import NewtonKrylov, NewtonKrylovState
 from eqtheory.solvers._packing import Packed
 from eqtheory.solvers._picard import Picard
@@ -49,5 +50,6 @@ __all__ = [
     "Trace",
     "Watcher",
     "certify",
+    "compile_kernels",
     "fixed_point",
 ]

@@ -14,6 +14,8 @@ Nothing in it has a unit: `lambda` is relative, and a change of scale by a power
 of `U^T U` is one, `lambda` drops directions whose singular value among unit columns is below `sqrt(lambda)`. The entries of
 `U^T U` are themselves wrong by a few unit roundoffs, so `lambda` is not taken below `16 u`.
 
+**Compiled.** See `_compiled_step`.
+
 **Safeguard.** See `_safeguard`: a memory that no longer helps is dropped, and the residuals of a contraction tend to zero whatever
 is extrapolated.
 
@@ -31,6 +33,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
+from eqtheory.solvers._compiled_step import CompiledState, Rules, begin, extrapolate
 from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
@@ -61,7 +64,7 @@ class AndersonState:
 
 @final
 @dataclass(frozen=True)
-class Anderson(Solver[AndersonState]):
+class Anderson(Solver[AndersonState | CompiledState]):
     """Extrapolate from the last few steps: the step that would have been best for a linear operator.
 
     Costs `O(memory)` states of storage, about `11 memory + 20` reads and writes of the state a step, and one evaluation. Every sample has
@@ -72,6 +75,7 @@ class Anderson(Solver[AndersonState]):
         mixing: `beta`, how far to go along the combined residual, `0 < mixing <= 1`.
         regularization: relative ridge on unit columns, at least 0; see the module for its floor.
         growth: residual over the best one that makes it start again, above 1.
+        native: run the step as compiled code; see `AndersonTGS`.
 
     Raises:
         InputError: an argument out of range.
@@ -87,6 +91,7 @@ class Anderson(Solver[AndersonState]):
     mixing: float = 1.0
     regularization: float = 1e-10
     growth: float = 10.0
+    native: bool = False
 
     def __post_init__(self) -> None:
         count("memory", self.memory, "pass memory=5, or use Picard()")
@@ -95,7 +100,7 @@ class Anderson(Solver[AndersonState]):
             raise InputError("regularization", str(self.regularization), "0 <= regularization < 1", "pass 1e-10")
         above_one("growth", self.growth, 10.0)
 
-    def init(self, y: Tensor) -> AndersonState:
+    def init(self, y: Tensor) -> AndersonState | CompiledState:
         """Return an empty memory.
 
         Args:
@@ -107,6 +112,8 @@ class Anderson(Solver[AndersonState]):
         flat = rows(y.to(working(y.dtype)))
         batch, n = flat.shape
         kept = min(self.memory, n)  # more differences than dimensions would only repeat what the others say
+        if self.native:
+            return begin("anderson", flat, kept)
         return AndersonState(
             pair=flat.new_full((batch, 2, n), torch.nan),
             columns=flat.new_zeros((batch, kept, 2, n)),
@@ -115,7 +122,7 @@ class Anderson(Solver[AndersonState]):
             guard=Guard.fresh(flat),
         )
 
-    def residuals(self, state: AndersonState) -> Tensor:
+    def residuals(self, state: AndersonState | CompiledState) -> Tensor:
         """Euclidean norms of the residuals that the last step saw.
 
         Args:
@@ -124,9 +131,26 @@ class Anderson(Solver[AndersonState]):
         Returns:
             Shape `(batch,)`.
         """
-        return state.guard.size
+        return state.size if isinstance(state, CompiledState) else state.guard.size
 
-    def step(self, state: AndersonState, y: Tensor, g: Tensor, active: Tensor) -> tuple[Tensor, AndersonState]:  # noqa: ARG002
+    def compiled(self, state: AndersonState | CompiledState) -> CompiledState | None:
+        """What the last step measured, if it was compiled.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            The state, or `None`.
+        """
+        return state if isinstance(state, CompiledState) else None
+
+    def step(
+        self,
+        state: AndersonState | CompiledState,
+        y: Tensor,
+        g: Tensor,
+        active: Tensor,
+    ) -> tuple[Tensor, AndersonState | CompiledState]:
         """Propose the extrapolated states.
 
         Args:
@@ -138,7 +162,14 @@ class Anderson(Solver[AndersonState]):
         Returns:
             The next states and the next memory.
         """
-        here, image = rows(y.to(state.pair.dtype)), rows(g.to(state.pair.dtype))
+        dtype = working(y.dtype)
+        here, image = (t if t.ndim == 2 and t.dtype == dtype else rows(t.to(dtype)) for t in (y, g))
+        if isinstance(state, CompiledState):
+            if not state.ready:
+                patience, ridge = 2 * min(self.memory, here.shape[1]), self._ridge(dtype)
+                state.prepare(Rules("anderson", self.mixing, self.growth, patience, ridge=ridge))
+            proposal, kept = extrapolate(state, here, image, active)
+            return proposal if here is y else proposal.reshape(y.shape).to(y.dtype), kept
         f = image - here
         h = image if self.mixing == 1 else here + self.mixing * f
         pair = torch.stack((f, h), dim=1)
@@ -164,10 +195,12 @@ class Anderson(Solver[AndersonState]):
         following = AndersonState(pair, columns, gram, place, guard)
         return proposal.reshape(y.shape).to(y.dtype), following
 
+    def _ridge(self, dtype: torch.dtype) -> float:
+        return max(self.regularization, 16 * unit_roundoff(dtype))
+
     def _combine(self, gram: Tensor, products: Tensor) -> Tensor:
         """Coefficients of the columns, exactly zero where there is none: such a column meets only the ridge."""
-        ridge = max(self.regularization, 16 * unit_roundoff(products.dtype))
-        system = gram + ridge * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+        system = gram + self._ridge(products.dtype) * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
         return torch.linalg.solve_ex(system, products.double())[0].to(products.dtype)
 
 

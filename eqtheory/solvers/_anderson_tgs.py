@@ -24,7 +24,8 @@ ones a longer memory, or `Anderson` with it, needs fewer evaluations.
 of the origin changes no difference. A direction whose part outside the kept ones is below `floor` of it is noise and is not kept.
 
 `<v, f_k>` of a kept direction is `<v, f_{k-1}> + s`: one inner product a direction serves both. Every large intermediate lies in
-storage that the state keeps: on a CPU, memory asked for anew costs more than the arithmetic on it. Safeguard: see `_safeguard`.
+storage that the state keeps: on a CPU, memory asked for anew costs more than the arithmetic on it. Safeguard: see `_safeguard`;
+compiled step: see `_compiled_step`.
 
 References:
     Anderson 1965; Tang, Xu, He, Saad and Xi, Anderson acceleration with truncated Gram-Schmidt, SIAM J. Matrix Anal. Appl. 45
@@ -42,7 +43,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers._anderson_tgs_native import NativeState, empty, extrapolate
+from eqtheory.solvers._compiled_step import CompiledState, Rules, begin, extrapolate
 from eqtheory.solvers._measure import dot, host_sees, rows, working
 from eqtheory.solvers._safeguard import Guard
 from eqtheory.solvers._solver import Solver
@@ -78,7 +79,7 @@ class AndersonTGSState:
 
 @final
 @dataclass(frozen=True)
-class AndersonTGS(Solver[AndersonTGSState | NativeState]):
+class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
     """Extrapolate along the last few orthonormal directions: Anderson's iteration with a short memory that forgets little.
 
     Costs one evaluation, `2 memory` states of storage and about `10 memory + 20` reads and writes of the state. Where the Jacobian of
@@ -115,7 +116,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             raise InputError("floor", str(self.floor), "0 <= floor < 1", "pass 1e-7")
         above_one("growth", self.growth, 10.0)
 
-    def init(self, y: Tensor) -> AndersonTGSState | NativeState:
+    def init(self, y: Tensor) -> AndersonTGSState | CompiledState:
         """Return an empty memory.
 
         Args:
@@ -127,7 +128,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         flat = rows(y.to(working(y.dtype)))
         kept = min(self.memory, flat.shape[1])  # more directions than dimensions would only hold noise
         if self.native:
-            return empty(flat, kept)
+            return begin("anderson_tgs", flat, kept)
         column = flat.new_zeros(len(flat), 1)
         zeros = [torch.zeros_like(flat) for _ in range(2 * kept + 4)]
         return AndersonTGSState(
@@ -141,7 +142,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             guard=Guard.fresh(flat),
         )
 
-    def residuals(self, state: AndersonTGSState | NativeState) -> Tensor:
+    def residuals(self, state: AndersonTGSState | CompiledState) -> Tensor:
         """Euclidean norms of the residuals that the last step saw.
 
         Args:
@@ -150,15 +151,26 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         Returns:
             Shape `(batch,)`.
         """
-        return state.size if isinstance(state, NativeState) else state.guard.size
+        return state.size if isinstance(state, CompiledState) else state.guard.size
+
+    def compiled(self, state: AndersonTGSState | CompiledState) -> CompiledState | None:
+        """What the last step measured, if it was compiled.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            The state, or `None`.
+        """
+        return state if isinstance(state, CompiledState) else None
 
     def step(
         self,
-        state: AndersonTGSState | NativeState,
+        state: AndersonTGSState | CompiledState,
         y: Tensor,
         g: Tensor,
-        active: Tensor,  # noqa: ARG002
-    ) -> tuple[Tensor, AndersonTGSState | NativeState]:
+        active: Tensor,
+    ) -> tuple[Tensor, AndersonTGSState | CompiledState]:
         """Propose the extrapolated states.
 
         Args:
@@ -171,13 +183,13 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             The next states and the next memory.
         """
         dtype = working(y.dtype)
-        here, image = (t if t.ndim == 2 and t.dtype == dtype else rows(t.to(dtype)) for t in (y, g))
-        floor, tiny = max(self.floor, 4 * sqrt(unit_roundoff(here.dtype))), torch.finfo(here.dtype).tiny
-        patience = 2 * max(min(self.memory, here.shape[1]), 3)
-        if isinstance(state, NativeState):
-            settings = {"mixing": self.mixing, "floor": floor, "growth": self.growth}
-            proposal, kept = extrapolate(state, here, image, patience=patience, **settings)
+        here, image = (t if t.ndim == 2 and t.dtype is dtype else rows(t.to(dtype)) for t in (y, g))
+        if isinstance(state, CompiledState):
+            if not state.ready:
+                state.prepare(self._rules(here))
+            proposal, kept = extrapolate(state, here, image, active)
             return proposal if here is y else proposal.reshape(y.shape).to(y.dtype), kept
+        rules, tiny = self._rules(here), torch.finfo(dtype).tiny
         store_f, store_d, store_w, work = state.spare
         f = torch.sub(image, here, out=store_f)
         h = image if self.mixing == 1 else here + self.mixing * f
@@ -189,9 +201,11 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             d, w = d.addcmul_(s, v, value=-1), w.addcmul_(s, move, value=-1)
             steps.append(s)
         rest = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-        if not (host_sees(f) and (rest / whole).amin().item() > floor and rest.amin().item() > tiny):  # false for NaN
+        if not (
+            host_sees(f) and (rest / whole).amin().item() > rules.floor and rest.amin().item() > tiny
+        ):  # false for NaN
             # Where there is no previous state, or nothing new in the difference, there is no direction.
-            usable = (rest > floor * whole) & (rest > tiny)
+            usable = (rest > rules.floor * whole) & (rest > tiny)
             d.masked_fill_(~usable, 0.0), w.masked_fill_(~usable, 0.0)
             rest = torch.where(usable, rest, 1.0)
             steps = [torch.where(s.isfinite(), s, 0.0) for s in steps]
@@ -207,7 +221,7 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
             image,
             proposal,
             growth=self.growth,
-            patience=2 * max(len(directions), 3),
+            patience=rules.patience,
         )
         if again is not None:
             none = again.unsqueeze(1)
@@ -217,3 +231,9 @@ class AndersonTGS(Solver[AndersonTGSState | NativeState]):
         spare = (state.f, state.directions[0], state.moves[0], work)
         following = AndersonTGSState(f, h, directions, moves, lengths, tuple(along), spare, guard)
         return proposal.reshape(y.shape).to(y.dtype), following
+
+    def _rules(self, flat: Tensor) -> Rules:
+        """The settings as the step takes them for states of shape `(batch, n)`."""
+        floor = max(self.floor, 4 * sqrt(unit_roundoff(flat.dtype)))
+        patience = 2 * max(min(self.memory, flat.shape[1]), 3)
+        return Rules("anderson_tgs", self.mixing, self.growth, patience, floor=floor)

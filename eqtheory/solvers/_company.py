@@ -24,6 +24,10 @@ _SHARE = 0.75
 """The batch is cut when this share of it is left: at most a third of the rows are computed in vain, and cuts stay few."""
 _WORTH = 1024
 """Entries of a batch below which a cut costs more than it can save."""
+_FIRST, _LATER = 1.0, 0.5
+"""Evaluations of the whole batch that must have been made in vain before a cut: about what it costs, the first one with its look at
+the operator. Nobody knows how long the others will take; whoever waits until waiting has cost as much as acting pays at most twice
+what he would have paid with foresight (the rule of renting skis)."""
 
 
 @final
@@ -45,20 +49,23 @@ class Company:
         self.probes = 0
         self._fixed = fixed or not operator.compacts
         self._known = False
+        self._vain = 0.0
 
     def crowded(self, remaining: int) -> bool:
-        """Whether a cut would pay.
+        """Whether a cut would pay; asked once a step while samples are missing.
 
         Args:
             remaining: number of samples still iterated.
 
         Returns:
-            True where enough have left.
+            True where enough have left, long enough ago.
         """
+        self._vain += 1 - remaining / self.size
         return (
             not self._fixed
             and 0 < remaining <= _SHARE * self.size
             and (self.size - remaining) * self.gauge.entries >= _WORTH
+            and self._vain >= (_LATER if self._known else _FIRST)
         )
 
     def cut(self, active: Tensor, y: Tensor, g: Tensor) -> Tensor | None:
@@ -83,7 +90,7 @@ class Company:
         # Always from the whole: a shared tensor may have the length of what is left of the batch, never that of the batch
         # without the look at the operator having told.
         self.x = take(self._whole, self.index, self._batch)
-        self.size = len(keep)
+        self.size, self._vain = len(keep), 0.0
         return keep
 
     def _independent(self, rows: Tensor, y: Tensor, g: Tensor) -> bool:

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
 
 from eqtheory.roundoff import unit_roundoff
+from eqtheory.solvers._anchor import FULL_READING
 from eqtheory.solvers._certificate import Certificate
-from eqtheory.solvers._measure import Gauge, host_sees, rows
+from eqtheory.solvers._compiled_step import CompiledState
+from eqtheory.solvers._measure import Gauge, rows
+from eqtheory.solvers._past import picked
+from eqtheory.solvers._reading import Bounds, Reader, Reading
 from eqtheory.solvers._status import Status
 from eqtheory.solvers._stop import Quantity, Stop
+from eqtheory.solvers._watch import Watch
 
 if TYPE_CHECKING:
     from eqtheory.solvers._solution import Solution
 
-__all__ = ["FULL_READING", "Anchor", "Ledger", "Reading"]
-
-
-FULL_READING = 8
-"""Steps between two readings of everything; those between are quiet as long as nobody is near the tolerance."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is measured at one state, per sample.
-
-    Args:
-        residual: norm of `G(y, x) - y`.
-        image: norm of `G(y, x)`.
-        tested: what the stop test compares.
-        tolerance: with what.
-    """
-
-    residual: Tensor
-    image: Tensor
-    tested: Tensor
-    tolerance: Tensor
+__all__ = ["Ledger"]
 
 
 @final
@@ -65,11 +48,13 @@ class Ledger:
         self.products = torch.zeros(batch, dtype=torch.int64, device=device)
         self.untouched = True
         self._remaining: int | None = batch
-        self._near: Tensor | None = None
+        self.watched = prompt and Watch.possible(stop, gauge, y)
+        self._watch: Watch | None = None
         self._room, self._nearest, self._least_limit = 0.0, torch.inf, 0.0
-        self._limit: Tensor | None = None
         self._growth = stop.divergence if stop.divergence is not None else 1 / unit_roundoff(y.dtype)
         self._unit = unit_roundoff(y.dtype)
+        self._reader = Reader(stop, gauge, certificate)
+        self._bounds = Bounds(self._reader, self._growth)
 
     def read(self, y: Tensor, g: Tensor) -> Reading:
         """Measure one state.
@@ -81,11 +66,61 @@ class Ledger:
         Returns:
             The measurements.
         """
-        residual, image = self.gauge.distance(g, y), self.gauge(g)
-        if self.stop.of is Quantity.CERTIFIED_ERROR and self.certificate is not None:
-            size = self.gauge(y)
-            return Reading(residual, image, self.certificate.error(residual, size), self._tolerance(size))
-        return Reading(residual, image, residual, self._tolerance(image))
+        return self._reader.read(y, g)
+
+    def glance(
+        self,
+        t: int,
+        y: Tensor,
+        g: Tensor,
+        *,
+        last: bool,
+        measured: CompiledState | None,
+        anchor: Tensor | None,
+        proposal: Tensor | None,
+    ) -> bool:
+        """Do what `read` and `judge` do, with the help of compiled code, which changes no bit of the outcome (see `_watch`).
+
+        Args:
+            t: the step.
+            y: states.
+            g: `G(y, x)`.
+            last: whether no step follows.
+            measured: norms, where a compiled step at these states has taken them.
+            anchor: states to which a sample may have come back.
+            proposal: the next states where a compiled step has made them; those who leave stay where they are in it.
+
+        Returns:
+            False where somebody may be back at the anchor and everything has to be read.
+        """
+        watch, eighth = self._watching(y), t % FULL_READING == 0
+        before = watch.left
+        found = watch.look(t, y, g, eighth=eighth, last=last, measured=measured, anchor=anchor, proposal=proposal)
+        if (left := watch.left - before) > 0:
+            self.untouched, self._remaining = False, self.remaining() - left
+        if eighth:
+            self._bounds.passed(y, g, first=t == 0)
+        if found > 0:
+            gone = self._judge_some(t, y, g, watch.doubtful, last=last)
+            if proposal is not None and len(gone):
+                proposal.index_copy_(0, gone, y.index_select(0, gone))
+        return found >= 0
+
+    def settle(self, y: Tensor) -> None:
+        """Compute the residuals of those whom compiled code has let go.
+
+        Args:
+            y: states, in which they still are where they left.
+        """
+        watch = self._watch
+        if watch is None or watch.left == 0:
+            return
+        if watch.left == len(self.residual):
+            self.residual.copy_(self.gauge.distance(watch.images, rows(y)))
+            return
+        gone = watch.gone.sort().values
+        image, there = picked((watch.images, rows(y)), gone)
+        self.residual.index_copy_(0, gone, self.gauge.distance(image, there)[: len(gone)])
 
     def may_be_quiet(self, t: int) -> bool:
         """Whether `quiet` can be asked at this step.
@@ -111,7 +146,8 @@ class Ledger:
         Returns:
             The residuals, if every sample stays; `None` where a full reading has to tell.
         """
-        if self._near is None:
+        near = self._bounds.near
+        if near is None:
             return None
         # First against one number for all, which is enough where the samples are alike. Comparisons with NaN are false.
         if self.untouched:
@@ -120,15 +156,11 @@ class Ledger:
                 return residual
             if residual.numel() == 1:
                 return None
-        times = residual / self._near
+        times = residual / near
         if not self.untouched:
             times = torch.where(self.active, times, 1.5)
         low, high = torch.aminmax(times)
         return residual if low.item() > 1 and high.item() < self._room else None
-
-    def _tolerance(self, size: Tensor) -> Tensor:
-        scaled = size.clamp_max(torch.finfo(size.dtype).max) * self.stop.rtol
-        return scaled + self.stop.atol if self.stop.atol else scaled
 
     def judge(self, t: int, reading: Reading, *, last: bool = False) -> None:
         """Let go of the samples that have converged, diverged or become non-finite.
@@ -138,19 +170,17 @@ class Ledger:
             reading: what was measured at the states of step `t`.
             last: whether no step follows.
         """
-        if self._limit is None:
-            # The largest number as a limit keeps infinite residuals outside even where the start is already huge.
-            top = torch.finfo(reading.residual.dtype).max
-            self._limit = (self._growth * (reading.image + reading.residual)).clamp_max(top)
+        limit = self._bounds.limit(reading)
         # Every comparison with NaN is false, so a NaN residual is not `sane`, whatever it is compared with.
         if t % FULL_READING == 0 and self.stop.of is Quantity.RESIDUAL:
-            self._near = (1000 * self._tolerance(reading.image + reading.residual)).clamp_min(self.gauge.floor)
+            near = self._bounds.reckon(reading)
             if self.prompt:
-                self._room = (self._limit / self._near).amin().item()
-                self._nearest, self._least_limit = self._near.amax().item(), self._limit.amin().item()
-        sane = reading.residual <= self._limit
+                self._room = (limit / near).amin().item()
+                self._nearest, self._least_limit = near.amax().item(), limit.amin().item()
+        nearby = self._bounds.near
+        sane = reading.residual <= limit
         close = reading.tested <= reading.tolerance
-        staying = sane & ~(close if self._near is None or last else close & (reading.residual <= self._near))
+        staying = sane & ~(close if nearby is None or last else close & (reading.residual <= nearby))
         if self.prompt and self.untouched and bool(staying.all()):
             return
         staying &= self.active
@@ -159,6 +189,38 @@ class Ledger:
         finite = torch.isfinite(reading.residual)
         lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
         self._dismiss(t, self.active & ~staying, torch.where(sane, Status.CONVERGED.value, lost), reading.residual)
+
+    def _judge_some(self, t: int, y: Tensor, g: Tensor, some: Tensor, *, last: bool) -> Tensor:
+        """Do what `judge` does, where it is known that the others stay or have left; return who leaves."""
+        reading = self.read(*picked((y, g), some))
+        residual, tested, tolerance = (
+            part[: len(some)] for part in (reading.residual, reading.tested, reading.tolerance)
+        )
+        sane, close = residual <= self._bounds.limit_of(some), tested <= tolerance
+        if t % FULL_READING and not last and bool(close.any()):
+            near = self._bounds.near_of(some)
+            close = close if near is None else close & (residual <= near)
+        leaving = ~sane | close
+        gone, finite = some[leaving], torch.isfinite(residual)
+        if len(gone):
+            lost = torch.where(finite, Status.DIVERGED.value, Status.NON_FINITE.value)
+            code = torch.where(sane, Status.CONVERGED.value, lost).to(torch.int8)
+            known = _finite_or_infinite(residual)
+            self.status.index_copy_(0, gone, code[leaving])
+            self.residual.index_copy_(0, gone, known[leaving])
+            self.steps.index_fill_(0, gone, t)
+            self.active.index_fill_(0, gone, False)  # noqa: FBT003
+            self.untouched, self._remaining = False, self.remaining() - len(gone)
+        return gone
+
+    def _watching(self, y: Tensor) -> Watch:
+        """The compiled reading, which writes into this account's tensors."""
+        if self._watch is None:
+            self._watch = self._watch_with(torch.zeros(2, len(y), dtype=torch.float64))
+        return self._watch
+
+    def _watch_with(self, bounds: Tensor) -> Watch:
+        return Watch(self.stop, self.gauge, self._growth, self.active, self.status, self.steps, bounds)
 
     def judge_return(self, t: int, reading: Reading, y: Tensor, back: Tensor, still: Tensor) -> None:
         """Let go of the samples that came back to where they were.
@@ -194,14 +256,24 @@ class Ledger:
         gap = (1 - self.certificate.mu).clamp_min(torch.finfo(torch.float64).tiny)
         return 2 * error / gap + self.gauge.underflow
 
-    def close(self, t: int, residual: Tensor) -> None:
-        """Write down where the samples stand that are still iterated.
+    def close(self, t: int, y: Tensor, g: Tensor, residual: Tensor | None) -> None:
+        """Write down where the samples stand that are still iterated; they stay `active`, and out of steps.
 
         Args:
             t: the last step.
-            residual: at its states.
+            y: its states.
+            g: `G(y, x)`.
+            residual: norms of `g - y` where they are known.
         """
-        self._dismiss(t, self.active, torch.full_like(self.status, Status.MAX_STEPS.value), residual)
+        if self.prompt and self.remaining() == 0:
+            return
+        known = _finite_or_infinite(self.gauge.distance(g, y) if residual is None else residual)
+        if self.untouched:
+            self.residual.copy_(known)
+            self.steps.fill_(t)
+        else:
+            self.residual.copy_(torch.where(self.active, known, self.residual))
+            self.steps.masked_fill_(self.active, t)
 
     def current(self, residual: Tensor) -> Tensor:
         """Residuals at the states as they stand, also of the samples that have left.
@@ -243,80 +315,24 @@ class Ledger:
             keep: indices of samples that are all still iterated.
             x: their inputs.
         """
-        for name in ("active", "status", "steps", "residual", "products", "_limit", "_near"):
-            held = getattr(self, name)
-            setattr(self, name, None if held is None else held.index_select(0, keep))
+        for name in ("active", "status", "steps", "residual", "products"):
+            setattr(self, name, getattr(self, name).index_select(0, keep))
+        if self._watch is not None:
+            self._watch = self._watch_with(self._watch.bounds.index_select(1, keep))
         if self.certificate is not None:
             self.certificate = self.certificate.take(keep, x)
+        self._reader = Reader(self.stop, self.gauge, self.certificate)
+        self._bounds.take(self._reader, keep)
         self.untouched, self._remaining = True, len(keep)
 
     def _dismiss(self, t: int, leaving: Tensor, code: Tensor, residual: Tensor) -> None:
-        known = torch.where(torch.isfinite(residual), residual, torch.inf)
-        self.status = torch.where(leaving, code.to(torch.int8), self.status)
-        self.residual = torch.where(leaving, known, self.residual)
-        self.steps = torch.where(leaving, t, self.steps)
-        self.active = self.active & ~leaving
+        known = _finite_or_infinite(residual)
+        self.status.copy_(torch.where(leaving, code.to(torch.int8), self.status))
+        self.residual.copy_(torch.where(leaving, known, self.residual))
+        self.steps.masked_fill_(leaving, t)
+        self.active.logical_and_(~leaving)
         self.untouched, self._remaining = False, None
 
 
-@final
-class Anchor:
-    """Notice when an iteration comes back to where it was, at the price of one remembered state.
-
-    Looks fall on steps with a full reading. The anchor is set at looks 1, 2, 4, 8, ...; a cycle of period `p` is noticed once
-    the anchor is on it and a later look falls a multiple of `p` steps behind (Brent 1980). One look in eight steps keeps the
-    price below one pass over the state a step; it finds period `p` after a multiple of `lcm(p, 8)` steps.
-
-    References:
-        R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980), section 2.
-    """
-
-    EVERY = FULL_READING
-
-    def __init__(self) -> None:
-        self._state: Tensor | None = None
-        self._previous: Tensor | None = None
-
-    def take(self, keep: Tensor) -> None:
-        """Remember some samples only.
-
-        Args:
-            keep: their indices.
-        """
-        self._state = None if self._state is None else self._state.index_select(0, keep)
-        self._previous = None if self._previous is None else self._previous.index_select(0, keep)
-
-    def look(self, t: int, y: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Compare a state with the anchor, and move the anchor when it is time.
-
-        Args:
-            t: the step.
-            y: states, never changed in place.
-
-        Returns:
-            Which samples are back at the anchor and which did not move in the last step, each of shape `(batch,)`; `None` at
-            steps without a look.
-        """
-        if t % self.EVERY == self.EVERY - 1:
-            self._previous = y
-        if t == 0 or t % self.EVERY:
-            return None
-        looks = t // self.EVERY
-        found = None
-        if self._state is not None and self._previous is not None and self._possible(y):
-            found = _within_two_ulps(y, self._state), _within_two_ulps(y, self._previous)
-        if looks & (looks - 1) == 0:
-            self._state = y
-        self._previous = None
-        return found
-
-    def _possible(self, y: Tensor) -> bool:
-        """Whether the first eight entries of anyone are back, which a host can ask at next to no price."""
-        if not host_sees(y) or self._state is None:
-            return True
-        return bool(_within_two_ulps(rows(y)[:, :8], rows(self._state)[:, :8]).any())
-
-
-def _within_two_ulps(a: Tensor, b: Tensor) -> Tensor:
-    """Entry by entry, so that a small entry that still moves is seen beside a large one that does not."""
-    return rows((a - b).abs() <= 4 * unit_roundoff(a.dtype) * b.abs()).all(dim=1)
+def _finite_or_infinite(residual: Tensor) -> Tensor:
+    return torch.nan_to_num(residual, nan=torch.inf, posinf=torch.inf)

@@ -12,7 +12,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and
 from eqtheory.norms import Euclidean, Norm, host_sees
 from eqtheory.roundoff import gamma, unit_roundoff
 
-__all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "rows", "spread", "working"]
+__all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "roundings", "rows", "spread", "working"]
 
 
 def rows(v: Tensor) -> Tensor:
@@ -98,11 +98,14 @@ def working(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype in {torch.float32, torch.float64} else torch.float32
 
 
-def _roundings(n: int) -> int:
+def roundings(n: int) -> int:
     """Roundings in the norm of a difference of two states with n entries.
 
     The difference rounds once. A norm of n entries takes at most n products, n additions, one root and, with weights, a
     product per block. The 16 covers the modest constant of a singular value decomposition.
+
+    Args:
+        n: entries of a state.
 
     Returns:
         Their number.
@@ -126,9 +129,9 @@ class Gauge:
 
     def __init__(self, norm: Norm, y: Tensor, *, certified: bool) -> None:
         self.norm = norm
-        self.entries = y[0].numel()
+        self.entries = y.shape[1:].numel()
         self.dtype = y.dtype if y.dtype in {torch.float32, torch.float64} else torch.float32
-        if certified and _roundings(self.entries) * unit_roundoff(self.dtype) > 1 / 8:
+        if certified and roundings(self.entries) * unit_roundoff(self.dtype) > 1 / 8:
             self.dtype = torch.float64
         self._converts = self.dtype != y.dtype
         self._store: Tensor | None = None
@@ -198,7 +201,7 @@ class Gauge:
     @property
     def inflation(self) -> float:
         """Factor by which a true norm can exceed the computed one: `1 / (1 - gamma_{2n+16})`."""
-        return 1 / (1 - gamma(_roundings(self.entries), self.dtype))
+        return 1 / (1 - gamma(roundings(self.entries), self.dtype))
 
     @property
     def underflow(self) -> float:

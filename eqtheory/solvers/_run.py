@@ -15,13 +15,13 @@ from torch import Tensor
 from eqtheory.errors import InputError
 from eqtheory.nests import map_tensors, merge, take
 from eqtheory.operators import ImplicitOperator
+from eqtheory.solvers._anchor import Anchor
 from eqtheory.solvers._company import Company
-from eqtheory.solvers._ledger import Anchor, Ledger
+from eqtheory.solvers._ledger import Ledger
 from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, spread, working
 from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver
-from eqtheory.solvers._status import Status
 
 __all__ = ["Run"]
 
@@ -77,6 +77,10 @@ class Run:
         whole = working(y.dtype) == y.dtype
         self._finite = whole and self._solver.residuals(self._state) is not None
         self._measures = gauge.euclidean and not recorder.wanted and self._finite
+        self._watches = not recorder.wanted
+        # Whether proposals of compiled steps leave those where they are who have left.
+        self._held = False
+        self._compiled = self._solver.compiled(self._state) is not None
         self._filed: dict[str, Tensor] | None = None
 
     def solve(self) -> Solution:
@@ -87,15 +91,7 @@ class Run:
         """
         ledger, company, last, t = self._ledger, self._company, self._ledger.stop.max_steps, 0
         while True:
-            proposal, residual = self._ahead(t, last)
-            if residual is None:
-                reading = ledger.read(self._y, self._g)
-                residual = reading.residual
-                ledger.judge(t, reading, last=t == last)
-            if (seen := self._anchor.look(t, self._y)) is not None:
-                ledger.judge_return(t, reading, self._y, *seen)
-            if self._recorder.wanted:
-                self._recorder.add(ledger.current(residual), self._y)
+            proposal, residual = self._look(t, last)
             if t == last:
                 break
             if t % self._every == 0:
@@ -104,18 +100,44 @@ class Run:
                     if not remaining:
                         break
                     if company.crowded(remaining):
-                        residual, proposal = self._cut(residual, proposal)
+                        proposal = self._cut(proposal)
                 if self._watcher is not None:
                     self._watcher.look(t, self._batch, ledger.remaining)
             if proposal is None:
-                proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+                proposal, self._held = self._propose(), True
             self._y = self._advance(proposal)
             self._g = self._owned(self._operator(self._y, company.x).contiguous())
             self._calls += 1
             t += 1
-        out_of_steps = ledger.active
-        ledger.close(t, residual)
-        return self._solution(out_of_steps)
+        ledger.close(t, self._y, self._g, residual)
+        return self._solution()
+
+    def _look(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
+        """Let go of those who leave at this step; the next proposal and everyone's residuals, where these are known."""
+        ledger, anchor, proposal, residual = self._ledger, self._anchor, None, None
+        if self._watches and ledger.watched:
+            measured = None
+            if self._compiled and t != last:
+                proposal = self._propose()
+                measured = self._solver.compiled(self._state)
+            due = anchor.due(t)
+            self._held = ledger.glance(
+                t, self._y, self._g, last=t == last, measured=measured, anchor=due, proposal=proposal
+            )
+            if self._held:
+                anchor.pass_by(t, self._y)
+                return proposal, None
+        else:
+            proposal, residual = self._ahead(t, last)
+        if residual is None:
+            reading = ledger.read(self._y, self._g)
+            residual = reading.residual
+            ledger.judge(t, reading, last=t == last)
+        if (seen := anchor.look(t, self._y)) is not None:
+            ledger.judge_return(t, reading, self._y, *seen)
+        if self._recorder.wanted:
+            self._recorder.add(ledger.current(residual), self._y)
+        return proposal, residual
 
     def _ahead(self, t: int, last: int) -> tuple[Tensor | None, Tensor | None]:
         """The residuals, if the host sees that nobody can leave; with the next proposal, if the solver measured them."""
@@ -124,9 +146,13 @@ class Run:
             return None, None
         if not self._measures:
             return None, ledger.quiet(self._gauge.quick_distance(self._g, self._y))
-        proposal, self._state = self._solver.step(self._state, self._y, self._g, ledger.active)
+        proposal, self._held = self._propose(), False
         size = self._solver.residuals(self._state)
         return proposal, None if size is None else ledger.quiet(size)
+
+    def _propose(self) -> Tensor:
+        proposal, self._state = self._solver.step(self._state, self._y, self._g, self._ledger.active)
+        return proposal
 
     def _owned(self, g: Tensor) -> Tensor:
         """The operator's value in storage that its next evaluation leaves alone."""
@@ -139,7 +165,9 @@ class Run:
         y, g, ledger = self._y, self._g, self._ledger
         if proposal is not g and not self._finite and not (host_sees(g) and largest_entry(proposal).item() < torch.inf):
             proposal = torch.where(spread(finite_rows(proposal), g), proposal, g)
-        return proposal if ledger.untouched else torch.where(spread(ledger.active, y), proposal, y)
+        if ledger.untouched or (self._compiled and self._held):
+            return proposal
+        return torch.where(spread(ledger.active, y), proposal, y)
 
     def _pushforward(self, y: Tensor, v: Tensor, needed: Tensor) -> Tensor:
         """`(dG/dy) v` at `y`, counted for the samples that need it."""
@@ -164,23 +192,24 @@ class Run:
             )  # a step may write into it, and the solution may be resumed again
         return merge(fresh, memory.state, memory.index, self._batch)
 
-    def _cut(self, residual: Tensor, proposal: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _cut(self, proposal: Tensor | None) -> Tensor | None:
         """Go on with the samples that are still iterated, if the operator treats its samples alone."""
         company, ledger, size, index = self._company, self._ledger, self._company.size, self._company.index
         probes = company.probes
         keep = company.cut(ledger.active, self._y, self._g)
         self._calls += company.probes - probes
         if keep is None:
-            return residual, proposal
+            return proposal
         self._file(index)
         ledger.take(keep, company.x)
         self._anchor.take(keep)
         self._state = take(self._state, keep, size)
         self._y, self._g = self._y.index_select(0, keep), self._g.index_select(0, keep)
-        return residual.index_select(0, keep), None if proposal is None else proposal.index_select(0, keep)
+        return None if proposal is None else proposal.index_select(0, keep)
 
     def _file(self, index: Tensor | None) -> None:
         """Write down where everyone stands who was in the batch so far."""
+        self._ledger.settle(self._y)
         now = {name: getattr(self._ledger, name) for name in ("status", "steps", "residual", "products")}
         now["value"] = self._y
         if index is None or self._filed is None:
@@ -188,18 +217,18 @@ class Run:
         else:
             self._filed = {name: torch.index_copy(self._filed[name], 0, index, part) for name, part in now.items()}
 
-    def _solution(self, out_of_steps: Tensor) -> Solution:
+    def _solution(self) -> Solution:
         index = self._company.index
         self._file(index)
         filed = self._filed or {}
         value, residual, certificate = filed["value"], filed["residual"], self._certificate
         memory = None
-        if bool((filed["status"] == Status.MAX_STEPS.value).any()):
-            rows_left = out_of_steps.nonzero().squeeze(1)
-            whole = len(rows_left) == self._batch
-            places = rows_left if index is None else index.index_select(0, rows_left)
-            state = self._state if whole else take(self._state, rows_left, len(out_of_steps))
-            memory = Memory(self._original, None if whole else places, state)
+        if left := self._ledger.remaining():  # those who ran out of steps
+            batch = len(self._ledger.active)
+            rows_left = None if left == self._batch else self._ledger.active.nonzero().squeeze(1)
+            state = self._state if rows_left is None else take(self._state, rows_left, batch)
+            places = rows_left if index is None or rows_left is None else index.index_select(0, rows_left)
+            memory = Memory(self._original, places, state)
         return Solution(
             value=value,
             status=filed["status"],

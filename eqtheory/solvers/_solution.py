@@ -143,10 +143,10 @@ class Solution:
         Returns:
             Empty where every sample converged.
         """
+        if bool(self.converged.all()):
+            return ""
         counts = self.count()
         total, good = sum(counts.values()), counts.pop(Status.CONVERGED, 0)
-        if good == total:
-            return ""
         reasons = "; ".join(f"{number} {status}" for status, number in counts.items())
         return f"{total - good} of {total} samples did not converge: {reasons}"
 

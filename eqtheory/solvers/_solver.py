@@ -12,6 +12,8 @@ from typing import Generic, Self, TypeVar
 
 from torch import Tensor
 
+from eqtheory.solvers._compiled_step import CompiledState
+
 __all__ = ["Pushforward", "Solver"]
 
 S = TypeVar("S")
@@ -52,6 +54,19 @@ class Solver(ABC, Generic[S]):
 
         Returns:
             Shape `(batch,)`, or `None`.
+        """
+        return None
+
+    def compiled(self, state: S) -> CompiledState | None:  # noqa: ARG002  (of the solvers that have compiled steps)
+        """What the last step measured, if it was compiled: norms of `g - y` and of `g`.
+
+        Such a step leaves samples that are not active where they are.
+
+        Args:
+            state: what `step` returned.
+
+        Returns:
+            The state, or `None`.
         """
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import torch
 
 from eqtheory.errors import InputError
 from eqtheory.solvers import (
+    Anderson,
     AndersonTGS,
     BarzilaiBorwein,
     OnFailure,
     Picard,
     Solver,
     Stop,
+    _compiled_step,
     _native,
     _safeguard,
+    compile_kernels,
     fixed_point,
 )
 from tests.problems import PROBLEMS, problem
@@ -57,20 +61,35 @@ def test_directions_are_orthogonal_and_explain_their_moves() -> None:
         torch.testing.assert_close(matvec(W, step) - step, d, atol=1e-10, rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (AndersonTGS(2), AndersonTGS(2, native=True)),
+        (AndersonTGS(5, mixing=0.7), AndersonTGS(5, mixing=0.7, native=True)),
+        (Anderson(regularization=1e-4), Anderson(regularization=1e-4, native=True)),
+        (
+            Anderson(2, mixing=0.7, regularization=1e-4),
+            Anderson(2, mixing=0.7, regularization=1e-4, native=True),
+        ),
+    ],
+    ids=lambda pair: repr(pair[0]),
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_the_compiled_step_is_the_same_iteration(name: str, dtype: torch.dtype) -> None:
-    """Five steps agree to rounding, amplified by what projections on nearly dependent differences can amplify."""
+def test_the_compiled_step_is_the_same_iteration(
+    name: str, dtype: torch.dtype, pair: tuple[Solver[Any], Solver[Any]]
+) -> None:
+    """Five steps agree to rounding, amplified by what projections on nearly dependent differences can amplify.
+
+    Normal equations with a ridge of 1e-4 on unit columns amplify by its reciprocal.
+    """
     p = problem(name, dtype)
     settings: dict[str, Any] = {
         "stop": Stop(rtol=0.0, max_steps=5, divergence=1e30),
         "on_failure": RETURN,
         "iterates": True,
     }
-    plain, native = (
-        fixed_point(p.operator, p.x, p.y0, solver=AndersonTGS(2, native=flag), **settings).trace.iterates
-        for flag in (False, True)
-    )
+    plain, native = (fixed_point(p.operator, p.x, p.y0, solver=solver, **settings).trace.iterates for solver in pair)
     steps = min(len(plain), len(native))
     size = plain.abs().amax() + 1
     assert float((plain[:steps] - native[:steps]).abs().max() / size) <= 1e4 * torch.finfo(dtype).eps
@@ -89,7 +108,9 @@ def kinked(solver: Solver[Any]) -> tuple[int, int]:
     return int(s.converged.sum()), int(s.evaluations.max())
 
 
-@pytest.mark.parametrize("solver", [AndersonTGS(2), AndersonTGS(2, native=True), BarzilaiBorwein()], ids=repr)
+@pytest.mark.parametrize(
+    "solver", [Anderson(native=True), AndersonTGS(2), AndersonTGS(2, native=True), BarzilaiBorwein()], ids=repr
+)
 def test_safeguard_makes_every_contraction_converge(solver: Solver[Any]) -> None:
     converged, evaluations = kinked(solver)
     assert converged == 200
@@ -158,21 +179,47 @@ def test_steps_write_into_nothing_that_was_returned() -> None:
         assert same_bits(first.residual, residual)
 
 
-def test_a_missing_or_broken_compiler_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    x = torch.ones(1, 2)
+@pytest.fixture
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A machine on which the kernels have not been compiled yet, and its cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(_native, "load", _native.load.__wrapped__)
+    forget = (_native.compiled.cache_clear, _compiled_step._step.cache_clear)
+    for clear in forget:
+        clear()
+    yield tmp_path
+    for clear in forget:
+        clear()
+
+
+def test_a_missing_or_broken_compiler_is_said(monkeypatch: pytest.MonkeyPatch, nothing_compiled: Path) -> None:
+    x = torch.ones(1, 2)
+    halve = lambda y, x: 0.5 * y + x  # noqa: E731
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(InputError, match="native: got True, and no C compiler, needed gcc or clang"):
-        _native.load("_anderson_tgs")
-    broken = tmp_path / "cc"
-    broken.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho 'internal error' >&2\nexit 1\n")
+        fixed_point(halve, x, 0 * x, solver=AndersonTGS(native=True))
+    broken = nothing_compiled / "cc"
+    broken.write_text("#!/bin/sh\necho 'internal error' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CC", str(broken))
     with pytest.raises(InputError, match="a compiler that says 'internal error'"):
-        _native.load("_anderson_tgs")
-    assert not list(tmp_path.glob("eqtheory/*.so"))
-    assert fixed_point(lambda y, x: 0.5 * y + x, x, 0 * x, solver=AndersonTGS()).value.tolist() == [[2.0, 2.0]]
+        compile_kernels()
+    useless = nothing_compiled / "useless"
+    useless.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho nothing > "$2"\n')
+    useless.chmod(0o755)
+    monkeypatch.setenv("CC", str(useless))
+    with pytest.raises(InputError, match=r"a library that cannot be loaded \(.*\.so\), needed one that can"):
+        compile_kernels()
+    assert fixed_point(halve, x, 0 * x, solver=AndersonTGS()).value.tolist() == [[2.0, 2.0]]
+
+
+def test_nothing_is_compiled_unasked(monkeypatch: pytest.MonkeyPatch, nothing_compiled: Path) -> None:
+    x = torch.ones(3, 2)
+    for solver in (Picard(), AndersonTGS(), Anderson()):
+        fixed_point(lambda y, x: 0.5 * y + x, x, 0 * x, solver=solver)
+    assert not list(nothing_compiled.glob("eqtheory/*"))
+    assert _native.compiled() is None
+    assert compile_kernels().parent == nothing_compiled / "eqtheory"
+    assert _native.compiled() is not None
 
 
 @pytest.mark.parametrize(

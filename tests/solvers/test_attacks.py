@@ -28,7 +28,8 @@ from tests.solvers.laws import same_bits
 
 RETURN = OnFailure.RETURN
 SOLVERS: list[Solver[Any]] = [
-    Picard(), KrasnoselskiiMann(0.9), Halpern(), Anderson(), AndersonTGS(), AndersonTGS(native=True), BarzilaiBorwein(), Broyden(),
+    Picard(), KrasnoselskiiMann(0.9), Halpern(), Anderson(), Anderson(native=True), AndersonTGS(),
+    AndersonTGS(native=True), BarzilaiBorwein(), Broyden(),
 ]  # fmt: skip
 solvers = pytest.mark.parametrize("solver", SOLVERS, ids=repr)
 

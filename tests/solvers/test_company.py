@@ -30,6 +30,7 @@ SOLVERS: list[Solver[Any]] = [
     KrasnoselskiiMann(0.7),
     Halpern(),
     Anderson(3),
+    Anderson(3, native=True),
     AndersonTGS(2),
     AndersonTGS(2, native=True),
     BarzilaiBorwein(),

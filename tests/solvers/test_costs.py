@@ -26,7 +26,8 @@ from eqtheory.solvers import (
 )
 
 SOLVERS: list[Solver[Any]] = [
-    Picard(), KrasnoselskiiMann(0.9), Halpern(), Anderson(), AndersonTGS(2), AndersonTGS(2, native=True), BarzilaiBorwein(),
+    Picard(), KrasnoselskiiMann(0.9), Halpern(), Anderson(), Anderson(native=True), AndersonTGS(2),
+    AndersonTGS(2, native=True), BarzilaiBorwein(),
     Broyden(), NewtonKrylov(),
 ]  # fmt: skip
 solvers = pytest.mark.parametrize(

@@ -29,10 +29,13 @@ SOLVERS: dict[str, Solver[Any]] = {
     "anderson": Anderson(),
     "anderson, memory 1, mixed": Anderson(memory=1, mixing=0.5),
     "anderson, long memory": Anderson(memory=12),
+    "anderson, compiled": Anderson(native=True),
+    "anderson, memory 2, mixed, compiled": Anderson(memory=2, mixing=0.5, native=True),
     "barzilai_borwein": BarzilaiBorwein(),
     "anderson, truncated": AndersonTGS(),
     "anderson, truncated, compiled": AndersonTGS(2, native=True),
     "anderson, truncated to 1, mixed": AndersonTGS(memory=1, mixing=0.5),
+    "anderson, truncated to 4, mixed, compiled": AndersonTGS(memory=4, mixing=0.5, native=True),
 }
 solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 FAST = [name for name in PROBLEMS if name not in {"linear 0.99", "linear 0.999", "reciprocal"}]
