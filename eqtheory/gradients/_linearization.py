@@ -13,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from eqtheory.errors import GradientUnavailableError
 from eqtheory.nests import map_tensors
 
 __all__ = ["Linearization", "Map"]
@@ -64,7 +65,11 @@ class Linearization:
             `J^T w`.
         """
         at, value = self._recorded()
-        return _product(value, at, w)
+        found = _product(value, at, w)
+        if found is None:
+            self._require_constant(value)
+            return torch.zeros_like(at)
+        return found
 
     def push(self, u: Tensor) -> Tensor:
         """Apply the derivative.
@@ -79,9 +84,29 @@ class Linearization:
             at, value = self._recorded()
             with torch.enable_grad():
                 placeholder = torch.zeros_like(value).requires_grad_()
-                self._transposed = placeholder, _product(value, at, placeholder, differentiable=True)
+                product = _product(value, at, placeholder, differentiable=True)
+            if product is None:
+                self._require_constant(value)
+                product = torch.zeros_like(at)
+            self._transposed = placeholder, product
         placeholder, product = self._transposed
-        return _product(product, placeholder, u)
+        found = _product(product, placeholder, u)
+        return torch.zeros_like(u) if found is None else found
+
+    def _require_constant(self, value: Tensor) -> None:
+        """Make sure that an operator without a derivative in its state does not depend on it either.
+
+        Raises:
+            GradientUnavailableError: it does, by ways that autograd does not see.
+        """
+        with torch.no_grad():
+            moved = self.function(self.y.detach() * 1.001 + 1e-3, map_tensors(torch.Tensor.detach, self.x))
+        if not torch.equal(moved, value.detach()) and bool(torch.isfinite(moved).all()):
+            message = (
+                "G depends on its state in a way that autograd does not see (a detached state, numpy, or an operation without derivative), "
+                "so its fixed point has no gradient; build G from differentiable operations, or call fixed_point under torch.no_grad()"
+            )
+            raise GradientUnavailableError(message)
 
     def _recorded(self) -> tuple[Tensor, Tensor]:
         if self._graph is None:
@@ -92,11 +117,10 @@ class Linearization:
         return self._graph
 
 
-def _product(value: Tensor, at: Tensor, w: Tensor, *, differentiable: bool = False) -> Tensor:
-    """The derivative of `<w, value>` in `at`, zero where there is no dependence."""
+def _product(value: Tensor, at: Tensor, w: Tensor, *, differentiable: bool = False) -> Tensor | None:
+    """The derivative of `<w, value>` in `at`, `None` where autograd knows of no dependence."""
     if not value.requires_grad:
-        return torch.zeros_like(at)
-    found = torch.autograd.grad(
+        return None
+    return torch.autograd.grad(
         value, at, w.to(value.dtype), retain_graph=True, create_graph=differentiable, allow_unused=True
     )[0]
-    return torch.zeros_like(at) if found is None else found

@@ -110,7 +110,7 @@ def first_value(operator: ImplicitOperator, x: Any, y: Tensor) -> Tensor:
             "one that returns a new tensor",
             "replace in-place operations",
         )
-    if g.requires_grad:
+    if g.requires_grad and torch.is_grad_enabled():  # an operator may return what it was given
         raise GradientUnavailableError(
             _no_gradient("G(y, x) requires a gradient, through a parameter or a captured tensor")
         )

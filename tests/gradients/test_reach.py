@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -179,6 +181,52 @@ def test_batches_are_cut_in_the_backward_pass_too() -> None:
     (g,) = torch.autograd.grad(found.value.sum(), x)
     torch.testing.assert_close(g, (1 / (1 - factors)).unsqueeze(1).expand(64, 256), rtol=2e-3, atol=1e-6)
     assert min(rows) == 1  # the derivative was formed anew for the slow one alone
+
+
+def test_a_state_that_autograd_does_not_see_is_refused() -> None:
+    x = X.clone().requires_grad_()
+    hidden = lambda y, x: 0.5 * torch.from_numpy(y.detach().numpy() * 1.0) + x  # noqa: E731
+    y = fixed_point(hidden, x, torch.zeros_like(X)).value
+    with pytest.raises(GradientUnavailableError, match="depends on its state in a way that autograd does not see"):
+        torch.autograd.grad(y.sum(), x)
+
+
+def test_an_operator_may_return_what_it_was_given() -> None:
+    x = X.clone().requires_grad_()
+    y = fixed_point(lambda y, x: x, x, torch.zeros_like(X)).value
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], torch.ones_like(X))
+
+
+def test_fixed_points_inside_of_fixed_points() -> None:
+    w, x = W.clone().requires_grad_(), X.clone().requires_grad_()
+    results = []
+    for solve in (lambda *a: fixed_point(*a, gradient=EXACT, stop=TIGHT).value, lambda *a: iterated(*a, steps=60)):
+
+        def inner(y: Tensor, x: Tensor) -> Tensor:
+            z = solve(lambda z, c: 0.3 * torch.sin(z) + c, torch.tanh(0.5 * y @ w), torch.zeros_like(X))  # noqa: B023
+            return 0.8 * z + x
+
+        y = solve(lambda z, c: torch.sin(0.5 * z @ w + c), solve(inner, x, torch.zeros_like(X)), torch.zeros_like(X))
+        g = torch.autograd.grad(y.sin().sum(), (x, w), create_graph=True)
+        h = torch.autograd.grad(sum((t * t).sum() for t in g), (x, w))
+        results.append([*(t.detach() for t in g), *h])
+    same(*results)
+
+
+def test_graphs_are_freed_without_the_collector() -> None:
+    def once() -> list[Any]:
+        x, net = X.clone().requires_grad_(), torch.nn.Linear(4, 4).double()
+        found = fixed_point(lambda y, x: torch.tanh(0.3 * net(y) + x), x, torch.zeros_like(X))
+        (g,) = torch.autograd.grad(found.value.sum(), x, create_graph=True)
+        g.square().sum().backward()
+        return [weakref.ref(thing) for thing in (x, net, found)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert all(ref() is None for ref in once())
+    finally:
+        gc.enable()
 
 
 # Forward mode outside of torch.func.
