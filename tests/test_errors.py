@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from eqtheory import errors
 from eqtheory.errors import (
+    AdjointError,
     BoundOrderError,
     DomainError,
     EqTheoryError,
@@ -34,6 +35,7 @@ INSTANCES: tuple[EqTheoryError, ...] = (
     MissingDependencyError("flint", "check"),
     GradientUnavailableError("no gradient is carried here"),
     SolverError("2 of 3 samples did not converge; raise max_steps", {"steps": [1, 2]}),
+    AdjointError("adjoint of 3 samples: 1 not solved", {"status": [0, 1, 0]}),
 )
 
 
