@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 
-__all__ = ["above_one", "batch_of", "count", "inside", "open_unit", "positive"]
+__all__ = ["above_one", "all_finite", "batch_of", "count", "inside", "open_unit", "positive"]
 
 
 def batch_of(name: str, value: Any, *, trailing: tuple[int | None, ...] | None = None) -> Tensor:
@@ -44,12 +44,26 @@ def batch_of(name: str, value: Any, *, trailing: tuple[int | None, ...] | None =
             raise ShapeError(name, f"shape {tuple(value.shape)}", wanted, "reshape it, batch axis first")
     if value.numel() == 0:
         raise ShapeError(name, f"an empty batch of shape {tuple(value.shape)}", "at least one sample", "skip the call")
-    finite = torch.isfinite(value)
-    if not bool(finite.all()):
-        where = (~finite).nonzero()[0].tolist()
+    if not all_finite(value):
+        where = (~torch.isfinite(value)).nonzero()[0].tolist()
         bad = value[tuple(where)].item()
         raise NonFiniteError(name, f"{bad} at index {tuple(where)}", "finite numbers", "remove or repair that sample")
     return value
+
+
+def all_finite(t: Tensor) -> bool:
+    """Whether no entry is NaN or infinite; one pass and no storage where the type allows it.
+
+    Args:
+        t: any strided tensor.
+
+    Returns:
+        True where all are finite.
+    """
+    if t.dtype.is_complex or t.numel() == 0:
+        return bool(torch.isfinite(t).all())
+    low, high = torch.aminmax(t.detach())
+    return low.item() > -torch.inf and high.item() < torch.inf  # false for NaN
 
 
 def inside(name: str, x: Tensor, mask: Tensor, domain: str, remedy: str) -> None:

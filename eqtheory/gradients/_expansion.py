@@ -133,7 +133,7 @@ def seen_to_expand(product: Callable[[Tensor], Tensor], start: Tensor) -> tuple[
     q = _normalised(start.reshape(len(start), -1).double())
     logs = []
     for _ in range(2 * _BURN_IN):
-        q = apply(q)
+        q = apply(q)  # type: ignore[no-untyped-call]
         norm = torch.linalg.vector_norm(q, dim=1)
         logs.append(norm.clamp_min(1e-300).log())
         q = _normalised(q)

@@ -16,6 +16,7 @@ from eqtheory.gradients._expansion import seen_to_expand
 from eqtheory.gradients._report import AdjointLog, AdjointReport, AdjointWarning, OnAdjointFailure, Replacement
 from eqtheory.nests import take
 from eqtheory.solvers import OnFailure, Picard, Solver, Stop, fixed_point
+from eqtheory.validate import all_finite
 
 __all__ = ["AdjointSettings", "expansion", "finite_cotangent", "judged", "solve_linear"]
 
@@ -52,7 +53,7 @@ def finite_cotangent(v: Tensor, name: str) -> None:
     Raises:
         NonFiniteError: it is not finite.
     """
-    if not bool(torch.isfinite(v).all()):
+    if not all_finite(v):
         where = tuple((~torch.isfinite(v)).nonzero()[0].tolist())
         raise NonFiniteError(
             name,

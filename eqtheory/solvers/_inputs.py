@@ -10,7 +10,7 @@ from torch import Tensor
 from eqtheory.errors import GradientUnavailableError, InputError, NonFiniteError, ShapeError
 from eqtheory.nests import tensors
 from eqtheory.operators import FunctionOperator, ImplicitOperator
-from eqtheory.validate import batch_of
+from eqtheory.validate import all_finite, batch_of
 
 __all__ = ["first_value", "refuse_gradients", "starting_states"]
 
@@ -32,7 +32,7 @@ def starting_states(x: Any, y0: Any) -> Tensor:
     """
     for name, part in tensors(x):
         inexact = part.dtype.is_floating_point or part.dtype.is_complex
-        if inexact and part.layout is torch.strided and not _finite(part):
+        if inexact and part.layout is torch.strided and not all_finite(part):
             where = tuple((~torch.isfinite(part)).nonzero()[0].tolist())
             raise NonFiniteError(name, f"a NaN or an infinity at index {where}", "finite numbers", "repair that input")
     y = batch_of("y0", y0)
@@ -40,14 +40,6 @@ def starting_states(x: Any, y0: Any) -> Tensor:
         came = f"shape {tuple(x.shape)} for states of shape {tuple(y.shape)}"
         raise ShapeError("x", came, f"{y.shape[0]} samples along the first axis", "expand x to the batch of y0")
     return y.detach().clone(memory_format=torch.contiguous_format)
-
-
-def _finite(part: Tensor) -> bool:
-    """Whether no entry is NaN or infinite, in one pass where entries are real."""
-    if part.dtype.is_complex or part.numel() == 0:
-        return bool(torch.isfinite(part).all())
-    low, high = torch.aminmax(part.detach())
-    return low.item() > -torch.inf and high.item() < torch.inf  # false for NaN
 
 
 def refuse_gradients(G: Any, operator: ImplicitOperator, x: Any, y0: Any) -> None:

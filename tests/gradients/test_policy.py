@@ -159,11 +159,15 @@ def test_only_the_samples_that_fail_are_replaced() -> None:
     y = normal(1, 3, 4)
     x = (y - factors * y).requires_grad_()
     G = lambda y, x: x[1] * y + x[0]  # noqa: E731
-    rule = Implicit(solver=Picard(), on_failure=FALL_BACK, stop=TIGHT)
+    rule = Implicit(solver=Picard(), on_failure=FALL_BACK, stop=Stop(rtol=1e-4, max_steps=400))
     found = fixed_point(G, (x, factors), y, gradient=rule, stop=Stop(rtol=1e-12), on_failure=OnFailure.RETURN)
     with pytest.warns(AdjointWarning, match="replaced by: dense"):
         (g,) = torch.autograd.grad(found.value.sum(), x)
-    torch.testing.assert_close(g, (1 / (1 - factors)).expand(3, 4), rtol=1e-7, atol=1e-7)
+    exact = (1 / (1 - factors)).expand(3, 4)
+    torch.testing.assert_close(g, exact, rtol=2e-3, atol=0.0)
+    # To the last digits where a matrix was solved, to the tolerance and no further where the solver's answer stands.
+    wrong = ((g - exact) / exact).abs().amax(dim=1) > 1e-10
+    assert wrong.tolist() == [True, False, True]
     assert found.adjoint.last.replacement.tolist() == [0, 1, 0]
     assert found.adjoint.last.status.tolist()[0] == Status.CONVERGED.value
 
