@@ -110,6 +110,4 @@ def first_value(operator: ImplicitOperator, x: Any, y: Tensor) -> Tensor:
 
 
 def _no_gradient(why: str) -> str:
-    return (
-        f"fixed_point returns values without gradients, and {why}; call it under torch.no_grad() or detach the tensor"
-    )
+    return f"eqtheory.solvers.fixed_point returns values without gradients, and {why}; use eqtheory.fixed_point, or call it under torch.no_grad()"

@@ -72,7 +72,7 @@ def fixed_point(
 
     A sample's result does not depend on its batch mates as long as `G` has that property (matrix products of BLAS do not have
     it to the last bit). Samples that have converged are not moved, and once enough of them have, no longer computed. No
-    gradient is carried.
+    gradient is carried; `eqtheory.fixed_point` takes the same arguments and carries it.
 
     Args:
         G: an operator, a plain function or a module of signature `(y, x) -> y` that does not overwrite `y`.
