@@ -144,7 +144,8 @@ def test_a_gradient_that_would_be_lost_is_refused() -> None:
         with pytest.raises(GradientUnavailableError) as caught:
             fixed_point(*arguments)
         assert str(caught.value) == (
-            f"eqtheory.solvers.fixed_point returns values without gradients, and {why}; use eqtheory.fixed_point, or call it under torch.no_grad()"
+            f"eqtheory.solvers.fixed_point returns values without gradients, and {why}; "
+            "use eqtheory.fixed_point, or call it under torch.no_grad()"
         )
         for context in (torch.no_grad(), torch.inference_mode()):
             with context:
