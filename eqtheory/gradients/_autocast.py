@@ -20,7 +20,6 @@ class Remembered(ImplicitOperator):
 
     A backward pass usually runs outside of `torch.autocast`; what it evaluates anew has to be the operator that was solved. Under
     autocast an operator may return half precision for single-precision states; values are taken back to the type of the state.
-    Weights cast while autograd was off are dropped from autocast's cache, where they would be found again without their gradient.
 
     Args:
         operator: the operator.
@@ -41,11 +40,7 @@ class Remembered(ImplicitOperator):
     def __call__(self, y: Tensor, x: Any) -> Tensor:
         with self._as_then():
             g = self.operator(y, x)
-        if not self._enabled or not isinstance(g, Tensor):
-            return g
-        if not torch.is_grad_enabled():
-            torch.clear_autocast_cache()
-        return g.to(y.dtype)
+        return g.to(y.dtype) if self._enabled and isinstance(g, Tensor) else g
 
     def _as_then(self) -> Any:
         now = torch.is_autocast_enabled(self._device)

@@ -110,5 +110,7 @@ def first_value(operator: ImplicitOperator, x: Any, y: Tensor) -> Tensor:
 
 
 def _no_gradient(why: str) -> str:
-    return f"eqtheory.solvers.fixed_point returns values without gradients, and {why}; "
-    return "use eqtheory.fixed_point, or call it under torch.no_grad()"
+    return (
+        f"eqtheory.solvers.fixed_point returns values without gradients, and {why}; "
+        "use eqtheory.fixed_point, or call it under torch.no_grad()"
+    )

@@ -237,6 +237,9 @@ def test_neumann_says_when_its_terms_do_not_shrink(terms: int) -> None:
     torch.autograd.grad(y, x, V)
     assert log.last is not None
     assert log.last.method == "Neumann(60)"
+    rest = V @ torch.linalg.matrix_power(matrix(0.9, "real"), 60)  # the next term, (J^T)^60 v
+    torch.testing.assert_close(log.last.residual, torch.linalg.vector_norm(rest, dim=1), rtol=1e-9, atol=1e-12)
+    assert log.last.evaluations.tolist() == [60, 60, 60]
 
 
 def test_memory_saves_products_and_changes_nothing_else() -> None:
