@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from eqtheory.nests import map_tensors
 from eqtheory.norms import Norm
 from eqtheory.operators import ImplicitOperator
 
@@ -40,7 +41,8 @@ class Remembered(ImplicitOperator):
     def __call__(self, y: Tensor, x: Any) -> Tensor:
         with self._as_then():
             g = self.operator(y, x)
-        return g.to(y.dtype) if self._enabled and isinstance(g, Tensor) else g
+        dtype = (y[0] if isinstance(y, tuple) else y).dtype
+        return map_tensors(lambda t: t.to(dtype), g) if self._enabled else g
 
     def _as_then(self) -> Any:
         now = torch.is_autocast_enabled(self._device)

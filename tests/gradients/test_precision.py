@@ -55,3 +55,20 @@ def test_autocast_solves_and_differentiates_one_operator(inside: bool) -> None:
     y = iterated(lambda y, x: torch.tanh(y @ w64.T + net.bias.detach().double() + x), x64, torch.zeros_like(X))
     for a, b in zip(g, torch.autograd.grad(y.sum(), (w64, x64)), strict=True):
         torch.testing.assert_close(a.double(), b, rtol=0.0, atol=0.1 * float(b.abs().max()))
+
+
+def test_autocast_takes_tuples_of_states() -> None:
+    net = torch.nn.Linear(4, 4)
+    with torch.no_grad():
+        net.weight.copy_(W)
+
+    def G(y: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.tanh(net(y[1])) + x, 0.5 * y[0]
+
+    x, start = X.float(), (torch.zeros(3, 4), torch.zeros(3, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = fixed_point(G, x, start, stop=Stop(rtol=2e-2), gradient=Implicit(stop=Stop(rtol=1e-2)))
+    assert [part.dtype for part in found.value] == [torch.float32, torch.float32]
+    (found.value[0].sum() + found.value[1].sum()).backward()
+    assert net.weight.grad is not None
+    assert bool(torch.isfinite(net.weight.grad).all())
