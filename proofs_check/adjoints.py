@@ -50,7 +50,7 @@ def _of_library(gradient: eq.gradients.Gradient) -> Gradient:
     return derivative
 
 
-# The sum is given up where its next term is no smaller in the Euclidean norm, which a contraction in another norm may well have.
+# A factor that is known in any norm is enough; without one the sum is given up where its next term is no smaller than the loss gradient.
 _TOLD = OnAdjointFailure.WARN
 # Solved means |r| <= rtol |w + r|, hence |r| <= rtol / (1 - rtol) |w|.
 _SOLVED = eq.Stop(rtol=1e-10, max_steps=10_000)

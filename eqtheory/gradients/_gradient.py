@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from eqtheory.bounds import Bound, LocalBound
+from eqtheory.bounds import Bound, LocalBound, Side
 from eqtheory.gradients._linearization import Map
 from eqtheory.gradients._reattach import AdjointRule, reattach
 from eqtheory.gradients._report import AdjointLog
@@ -16,7 +16,7 @@ from eqtheory.norms import Euclidean
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Solver
 
-__all__ = ["Equilibrium", "Gradient", "euclidean_factor"]
+__all__ = ["Equilibrium", "Gradient", "euclidean_factor", "surely_contracts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +100,15 @@ def euclidean_factor(operator: ImplicitOperator) -> Bound | LocalBound | None:
     """
     known = operator.regularity
     return known.mu if known is not None and isinstance(known.state_norm, Euclidean) else None
+
+
+def surely_contracts(operator: ImplicitOperator) -> bool:
+    """Whether a contraction factor is proved or declared, in whatever norm: the spectral radius of `dG/dy` is below one then.
+
+    Args:
+        operator: the operator.
+
+    Returns:
+        True where it is.
+    """
+    return operator.regularity is not None and operator.regularity.mu.side is not Side.ESTIMATE

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.gradients._equations import LinearEquation
-from eqtheory.gradients._gradient import Gradient, euclidean_factor
+from eqtheory.gradients._gradient import Gradient, euclidean_factor, surely_contracts
 from eqtheory.gradients._linearization import Linearization
 from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.gradients._report import AdjointLog, OnAdjointFailure
@@ -169,7 +169,7 @@ class _Engine(AdjointRule):
             chosen.solver,
             chosen.stop or adjoint_stop(b.dtype),
             chosen.on_failure,
-            chosen.expects_contraction,
+            chosen.expects_contraction and not surely_contracts(self._operator),
             chosen.exact_up_to,
         )
         return solve_linear(equation, start, settings, self._log, "adjoint" if transposed else "tangent")

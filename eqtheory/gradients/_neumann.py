@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.gradients._equations import LinearEquation
-from eqtheory.gradients._gradient import Gradient, euclidean_factor
+from eqtheory.gradients._gradient import Gradient, euclidean_factor, surely_contracts
 from eqtheory.gradients._linearization import Linearization
 from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.gradients._report import AdjointLog, AdjointReport, OnAdjointFailure
@@ -27,8 +27,8 @@ class Neumann(Gradient):
     """Replace the adjoint by `v + J^T v + ... + (J^T)^(terms - 1) v`.
 
     Within `mu^terms / (1 - mu) |v|` of the exact one. What the sum leaves of the equation is its next term, which is formed
-    too: where that is not smaller than `v`, the sum is no better than no gradient at all, and the failure is handled as
-    `on_failure` says. Memory: one evaluation's graph. Second derivatives are refused.
+    too: where that is not smaller than `v` and no contraction factor is known, the sum is no better than no gradient at all, and the
+    failure is handled as `on_failure` says. Memory: one evaluation's graph. Second derivatives are refused.
 
     Args:
         terms: how many, at least 1; one term is `OneStep`.
@@ -94,9 +94,12 @@ class _PartialSum(AdjointRule):
         rest = term  # b + A total - total
         wide = b.dtype if b.dtype in {torch.float32, torch.float64} else torch.float32
         residual, size = (torch.linalg.vector_norm(t.reshape(len(b), -1).to(wide), dim=1) for t in (rest, b))
-        shrinks = (residual < size) | ((size == 0) & (residual == 0))
+        known = surely_contracts(
+            self._operator
+        )  # in some norm, in which the terms shrink though Euclidean norms may grow at first
+        shrinks = (residual < size) | ((size == 0) & (residual == 0)) | known
         status = torch.where(shrinks, Status.CONVERGED.value, Status.DIVERGED.value).to(torch.int8)
-        expanding, radius = expansion(equation, total, shrinks & (mu is None))
+        expanding, radius = expansion(equation, total, shrinks & (not known))
         report = AdjointReport(
             status=torch.where(torch.isfinite(residual), status, Status.NON_FINITE.value).to(torch.int8),
             residual=residual,

@@ -21,6 +21,7 @@ from eqtheory.gradients import (
     Replacement,
     fixed_point,
 )
+from eqtheory.norms import Sup
 from eqtheory.operators import FunctionOperator, Regularity
 from eqtheory.solvers import Anderson, AndersonTGS, Broyden, NewtonKrylov, OnFailure, Picard, Status, Stop
 from tests.gradients.operators import normal
@@ -240,6 +241,23 @@ def test_neumann_says_when_its_terms_do_not_shrink(terms: int) -> None:
     rest = V @ torch.linalg.matrix_power(matrix(0.9, "real"), 60)  # the next term, (J^T)^60 v
     torch.testing.assert_close(log.last.residual, torch.linalg.vector_norm(rest, dim=1), rtol=1e-9, atol=1e-12)
     assert log.last.evaluations.tolist() == [60, 60, 60]
+
+
+def test_a_factor_in_another_norm_is_taken_at_its_word() -> None:
+    J = torch.tensor(
+        [[0.0, 0.9, 0.0], [0.0, 0.9, 0.0], [0.0, 0.9, 0.0]], dtype=torch.float64
+    )  # row sums 0.9, Euclidean norm 1.56
+    sup = Regularity.declared(mu=0.9, L0=1.0, L1=0.0, state_norm=Sup(), input_metric=Sup())
+    v = torch.ones(2, 3, dtype=torch.float64)
+    for known in (True, False):
+        operator = FunctionOperator(lambda y, x: y @ J.T + x, regularity=sup if known else None)
+        x = normal(2, 2, 3).requires_grad_()
+        y = fixed_point(operator, x, torch.zeros(2, 3).double(), gradient=Neumann(1), stop=Stop(rtol=1e-12)).value
+        if known:
+            assert torch.equal(torch.autograd.grad(y, x, v)[0], v)
+        else:
+            with pytest.raises(AdjointError):
+                torch.autograd.grad(y, x, v)
 
 
 def test_memory_saves_products_and_changes_nothing_else() -> None:
