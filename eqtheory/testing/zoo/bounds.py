@@ -37,7 +37,7 @@ class BrokenBound:
     sides: Callable[..., tuple[Any, Any]]
 
 
-def changed(name: str, theorem: str, honest: Inequality, **changes: Callable[[dict[str, Any]], Any]) -> BrokenBound:
+def _changed(name: str, theorem: str, honest: Inequality, **changes: Callable[[dict[str, Any]], Any]) -> BrokenBound:
     """Make a wrong bound from an honest one by changing some of its quantities.
 
     Args:
@@ -58,15 +58,15 @@ def changed(name: str, theorem: str, honest: Inequality, **changes: Callable[[di
 
 def _t4() -> tuple[BrokenBound, ...]:
     return (
-        changed("L0 dropped", "T4", linear_growth, L0=lambda q: 0 * q["L0"]),
-        changed("L1 dropped", "T4", linear_growth, L1=lambda q: 0 * q["L1"]),
-        changed("one step short", "T4", linear_growth, steps=lambda q: q["steps"] - 1),
-        changed("slope of the start forgotten", "T4", geometric_growth, start_slope=lambda q: 0 * q["start_slope"]),
-        changed("m off by 1%", "T4", geometric_growth, mu=lambda q: 0.99 * q["mu"]),
-        changed(
+        _changed("L0 dropped", "T4", linear_growth, L0=lambda q: 0 * q["L0"]),
+        _changed("L1 dropped", "T4", linear_growth, L1=lambda q: 0 * q["L1"]),
+        _changed("one step short", "T4", linear_growth, steps=lambda q: q["steps"] - 1),
+        _changed("slope of the start forgotten", "T4", geometric_growth, start_slope=lambda q: 0 * q["start_slope"]),
+        _changed("m off by 1%", "T4", geometric_growth, mu=lambda q: 0.99 * q["mu"]),
+        _changed(
             "last step contracted as well", "T4", geometric_growth, accumulated=lambda q: q["mu"] * q["accumulated"]
         ),
-        changed("linear although iterates grow", "T4", quadratic_growth, image_of_zero=lambda q: 0 * q["L1"]),
+        _changed("linear although iterates grow", "T4", quadratic_growth, image_of_zero=lambda q: 0 * q["L1"]),
         BrokenBound(
             "t (t-1)/2 taken for (t-1)^2/2",
             "T4",
@@ -76,24 +76,24 @@ def _t4() -> tuple[BrokenBound, ...]:
                 quadratic_growth.sides(steps=steps, **q)[1] - q["L1"] * q["image_of_zero"] * (steps - 1) / 2,
             ),
         ),
-        changed("size and factor at the same input", "T4", one_step, mu_other=lambda q: q["mu_other"].flip(-1)),
-        changed("iterates never leave the start's ball", "T4", size_growth, image_of_zero=lambda q: 0 * q["steps"]),
+        _changed("size and factor at the same input", "T4", one_step, mu_other=lambda q: q["mu_other"].flip(-1)),
+        _changed("iterates never leave the start's ball", "T4", size_growth, image_of_zero=lambda q: 0 * q["steps"]),
     )
 
 
 def _t4b() -> tuple[BrokenBound, ...]:
     return (
-        changed("L0 dropped", "T4b", averaged_growth, L0=lambda q: 0 * q["L0"]),
-        changed("L1 dropped", "T4b", averaged_growth, L1=lambda q: 0 * q["L1"]),
-        changed("slope of the start forgotten", "T4b", averaged_growth, start_slope=lambda q: 0 * q["start_slope"]),
-        changed(
+        _changed("L0 dropped", "T4b", averaged_growth, L0=lambda q: 0 * q["L0"]),
+        _changed("L1 dropped", "T4b", averaged_growth, L1=lambda q: 0 * q["L1"]),
+        _changed("slope of the start forgotten", "T4b", averaged_growth, start_slope=lambda q: 0 * q["start_slope"]),
+        _changed(
             "weight of the images 1% smaller", "T4b", averaged_growth, total_weight=lambda q: 0.99 * q["total_weight"]
         ),
-        changed("weights squared", "T4b", averaged_step, weight=lambda q: q["weight"] ** 2),
-        changed("kept states forgotten", "T4b", averaged_step, kept=lambda q: 0 * q["kept"]),
-        changed("m off by 1%", "T4b", averaged_step, mu=lambda q: 0.99 * q["mu"]),
-        changed("signed weights gain t only", "T4b", signed_growth, steps=lambda q: q["steps"] ** 0.5),
-        changed("signed weights without the bound on r_t", "T4b", signed_growth, amplification=lambda _: 1.0),
+        _changed("weights squared", "T4b", averaged_step, weight=lambda q: q["weight"] ** 2),
+        _changed("kept states forgotten", "T4b", averaged_step, kept=lambda q: 0 * q["kept"]),
+        _changed("m off by 1%", "T4b", averaged_step, mu=lambda q: 0.99 * q["mu"]),
+        _changed("signed weights gain t only", "T4b", signed_growth, steps=lambda q: q["steps"] ** 0.5),
+        _changed("signed weights without the bound on r_t", "T4b", signed_growth, amplification=lambda _: 1.0),
     )
 
 
@@ -102,11 +102,11 @@ def _t5() -> tuple[BrokenBound, ...]:
         return (q["error"] + q["error_other"] + abs(q["error"] - q["error_other"])) / 2
 
     return (
-        changed("both errors forgotten", "T5", arrival, error=lambda q: 0 * q["error"], error_other=lambda _: 0),
-        changed("one of the two errors", "T5", arrival, error_other=lambda _: 0),
-        changed("the larger of the two errors", "T5", arrival, error=larger, error_other=lambda _: 0),
-        changed("slope 1% smaller", "T5", arrival, slope=lambda q: 0.99 * q["slope"]),
-        changed("errors measured after one more step", "T5", arrival, error=lambda q: q["error"] / 2),
+        _changed("both errors forgotten", "T5", arrival, error=lambda q: 0 * q["error"], error_other=lambda _: 0),
+        _changed("one of the two errors", "T5", arrival, error_other=lambda _: 0),
+        _changed("the larger of the two errors", "T5", arrival, error=larger, error_other=lambda _: 0),
+        _changed("slope 1% smaller", "T5", arrival, slope=lambda q: 0.99 * q["slope"]),
+        _changed("errors measured after one more step", "T5", arrival, error=lambda q: q["error"] / 2),
         BrokenBound(
             "the limit bounds its iterates from above",
             "T5",
@@ -130,27 +130,27 @@ def _t5b() -> tuple[BrokenBound, ...]:
     return (
         BrokenBound("t forgotten", "T5b", "levelling_off", wrong_power(0)),
         BrokenBound("mu^t for mu^(t-1)", "T5b", "levelling_off", wrong_power(1)),
-        changed("alpha dropped", "T5b", levelling_off, alpha=lambda q: 0 * q["alpha"]),
-        changed("beta dropped", "T5b", levelling_off, beta=lambda q: 0 * q["beta"]),
-        changed("plain geometric rate", "T5b", levelling_off, start_state_error=lambda q: 0 * q["start_state_error"]),
-        changed(
+        _changed("alpha dropped", "T5b", levelling_off, alpha=lambda q: 0 * q["alpha"]),
+        _changed("beta dropped", "T5b", levelling_off, beta=lambda q: 0 * q["beta"]),
+        _changed("plain geometric rate", "T5b", levelling_off, start_state_error=lambda q: 0 * q["start_state_error"]),
+        _changed(
             "error of the first Jacobian forgotten", "T5b", levelling_off, start_error=lambda q: 0 * q["start_error"]
         ),
-        changed("mu off by 1%", "T5b", levelling_off, mu=lambda q: 0.99 * q["mu"]),
-        changed("state already converged", "T5b", jacobian_step, state_error=lambda q: 0 * q["state_error"]),
+        _changed("mu off by 1%", "T5b", levelling_off, mu=lambda q: 0.99 * q["mu"]),
+        _changed("state already converged", "T5b", jacobian_step, state_error=lambda q: 0 * q["state_error"]),
     )
 
 
 def _t6() -> tuple[BrokenBound, ...]:
     return (
-        changed("error counted at one point only", "T6", price_of_slope, error=lambda q: q["error"] / 2),
-        changed("errors forgotten", "T6", price_of_slope, error=lambda q: 0 * q["error"]),
-        changed("slope of the start forgotten", "T6", price_of_slope, start_slope=lambda q: 0 * q["start_slope"]),
-        changed("L1 dropped", "T6", price_of_slope, L1=lambda q: 0 * q["L1"]),
-        changed("budget 1% smaller", "T6", price_of_slope, L0=lambda q: 0.99 * q["L0"], L1=lambda q: 0.99 * q["L1"]),
-        changed("one step fewer", "T6", price_of_slope, steps=lambda q: q["steps"] - 1),
-        changed("constant step one step ahead", "T6", constant_step_error, steps=lambda q: q["steps"] + 1),
-        changed("constant step faster by its square", "T6", constant_step_error, steps=lambda q: 2 * q["steps"]),
+        _changed("error counted at one point only", "T6", price_of_slope, error=lambda q: q["error"] / 2),
+        _changed("errors forgotten", "T6", price_of_slope, error=lambda q: 0 * q["error"]),
+        _changed("slope of the start forgotten", "T6", price_of_slope, start_slope=lambda q: 0 * q["start_slope"]),
+        _changed("L1 dropped", "T6", price_of_slope, L1=lambda q: 0 * q["L1"]),
+        _changed("budget 1% smaller", "T6", price_of_slope, L0=lambda q: 0.99 * q["L0"], L1=lambda q: 0.99 * q["L1"]),
+        _changed("one step fewer", "T6", price_of_slope, steps=lambda q: q["steps"] - 1),
+        _changed("constant step one step ahead", "T6", constant_step_error, steps=lambda q: q["steps"] + 1),
+        _changed("constant step faster by its square", "T6", constant_step_error, steps=lambda q: 2 * q["steps"]),
     )
 
 
