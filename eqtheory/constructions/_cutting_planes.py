@@ -111,6 +111,7 @@ class CuttingPlanes:
         self.ends = time.monotonic() + time_limit
         self.time_limit = time_limit
         self.rows: Any = sparse.csr_matrix((0, len(table)))
+        self._magnitudes: Any = self.rows  # what the entries of the rows are sums of, without signs
         self.upper = self.unit
         self._flat = table.values.reshape(len(table), -1)
         self.separate(self.caps)
@@ -144,15 +145,20 @@ class CuttingPlanes:
         if kind == "step":
             sign = torch.sign(eps[i] - eps[j])
             at_i, at_j = sign * scale, -sign * scale
+            size_i, size_j = scale, scale
         else:
             u = dual_vectors(self.table.output_norm, eps[i, None] * self._flat[i] - eps[j, None] * self._flat[j])
             at_i, at_j = (u * self._flat[i]).sum(dim=1) * scale, -(u * self._flat[j]).sum(dim=1) * scale
-        m = len(i)
-        line = np.arange(m)
+            size_i, size_j = ((u * self._flat[k]).abs().sum(dim=1) * scale for k in (i, j))
+        self.rows = self._appended(self.rows, i, j, at_i, at_j)
+        self._magnitudes = self._appended(self._magnitudes, i, j, size_i, size_j)
+
+    def _appended(self, matrix: Any, i: Tensor, j: Tensor, at_i: Tensor, at_j: Tensor) -> Any:
+        line = np.arange(len(i))
         data = np.concatenate([at_i.numpy(), at_j.numpy()])
         place = (np.concatenate([line, line]), np.concatenate([i.numpy(), j.numpy()]))
-        new = self.sparse.csr_matrix((data, place), shape=(m, len(self.table)))
-        self.rows = self.sparse.vstack([self.rows, new], format="csr")
+        new = self.sparse.csr_matrix((data, place), shape=(len(i), len(self.table)))
+        return self.sparse.vstack([matrix, new], format="csr")
 
     def solve(self, cost: Array, rows: Any, right: Array, bounds: Array) -> Any:
         """Solve one linear program within what is left of the time.
@@ -221,8 +227,9 @@ class CuttingPlanes:
         caps = self.caps.numpy() / self.unit
         met = self.rows.T @ weight
         price, leftover = weight.sum(), (caps * np.clip(share - met, 0.0, None)).sum()
-        spread = price + (caps * (share + abs(self.rows).T @ weight)).sum()
-        # A row's entries pass through norms, distances and products; sums over at most all rows follow.
+        spread = price + (caps * (share + self._magnitudes.T @ weight)).sum()
+        # A row's entries pass through norms, distances and products, and may cancel: they err in units of their magnitudes. Sums
+        # over at most all rows follow.
         slack = (
             gamma(4 * self._flat.shape[1] + 4 * self.table.inputs[0].numel() + len(weight) + 64, torch.float64) * spread
         )

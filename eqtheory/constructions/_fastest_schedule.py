@@ -22,6 +22,7 @@ from eqtheory.constructions._rules import SquaredRadius
 from eqtheory.constructions._schedules import ScheduledRelaxation, repaired, schedulable
 from eqtheory.errors import InputError
 from eqtheory.lipschitz import largest_slope
+from eqtheory.roundoff import gamma
 from eqtheory.targets import SampleTable
 from eqtheory.theorems.sufficiency import BUDGET
 from eqtheory.validate import positive
@@ -115,8 +116,9 @@ def _constant(table: SampleTable, L0: float) -> tuple[Tensor, float]:
     """With `L1 = 0` all steps are equal, and `L0 / lip F` is the largest that fits."""
     slope = float(largest_slope(table, table.values).value)
     step = min(1.0, L0 / slope) if slope > 0 else 1.0
-    # The slope is a quotient of rounded norms: a few units of the last place either way.
-    return torch.full((len(table),), step, dtype=torch.float64), min(1.0, step * (1 + 1e-12))
+    # The slope is a quotient of two norms of differences of stored numbers, which round k + 2 and p + 2 times.
+    up = 1 + gamma(table.values[0].numel() + table.inputs[0].numel() + 16, torch.float64)
+    return torch.full((len(table),), step, dtype=torch.float64), min(1.0, step * up)
 
 
 def _smallest_total(planes: CuttingPlanes, first: Tensor) -> Tensor:

@@ -95,11 +95,17 @@ def greatest_on_line(points: Sequence[Any], values: Sequence[Any], L0: Any, L1: 
 
 @dataclass
 class _Policy:
-    """The bound that every point has named: `eps_i = slope_i eps_{parent_i} + constant_i`; no parent where it is 1."""
+    """The bound that every point has named: `eps_i = slope_i eps_{parent_i} + constant_i`; no parent where it is 1.
+
+    In floating point every result is raised by the factor `up`, more than its own rounding can have lowered it. All quantities are
+    positive and bounds increase in them, so by induction no value falls below the greatest schedule, in `c / (1 - g)` neither,
+    however close to 1 the raised `g` is.
+    """
 
     parent: list[int]
     slope: list[Any]
     constant: list[Any]
+    up: Any = 1
 
     def values(self, current: Sequence[Any]) -> list[Any]:
         """Largest values that satisfy the named bounds, starting from the current ones."""
@@ -116,7 +122,7 @@ class _Policy:
             for k in reversed(path):
                 j = self.parent[k]
                 if state[k] == 1 and j >= 0:
-                    out[k] = min(out[k], self.slope[k] * out[j] + self.constant[k])
+                    out[k] = min(out[k], (self.slope[k] * out[j] + self.constant[k]) * self.up)
                 state[k] = 2
         return out
 
@@ -125,10 +131,10 @@ class _Policy:
         g: Any = 1
         c: Any = 0
         for k in cycle:  # from a point to its parent: the outermost bound first
-            c = c + g * self.constant[k]
-            g = g * self.slope[k]
+            c = (c + g * self.constant[k]) * self.up
+            g = g * self.slope[k] * self.up
         if g < 1:
-            out[cycle[0]] = min(out[cycle[0]], c / (1 - g))
+            out[cycle[0]] = min(out[cycle[0]], c / (1 - g) * self.up)
 
 
 def _iterate(start: list[Any], improve: Callable[[list[Any]], _Policy | None]) -> list[Any]:
@@ -226,8 +232,9 @@ def greatest_schedule(table: SampleTable, L0: float, L1: float) -> ScheduledRela
     above = eps.min()
     if len(distinct) > 1:
         eps = repaired(distinct, eps, L0, L1)
-    # Values only fall from 1 by bounds that every admissible schedule obeys; each passed through fewer roundings than this.
-    room = 1 + gamma(16 * (len(F) + points.shape[1]), torch.float64)
+    # Policies raise what they round. On the line at most 2 n bounds of fewer than eight roundings each follow one another, and none
+    # cancels: differences are of stored numbers.
+    room = 1 + gamma(16 * len(F) + 16, torch.float64) if points.shape[1] == 1 else 1.0
     slowest = Bracket(
         Bound(float(eps.min()), Side.LOWER, "an admissible schedule", Evidence.PROVED),
         Bound(float(above) * room, Side.UPPER, "bounds that every admissible schedule obeys", Evidence.PROVED),
@@ -241,6 +248,9 @@ def _improvement(table: SampleTable, F: Tensor, L0: float, L1: float) -> Callabl
     parent = torch.full((n,), -1)
     slope, constant = torch.zeros_like(F), torch.ones_like(F)
     clearly = 1 - gamma(64, torch.float64)
+    up = 1 + gamma(8, torch.float64)  # a product, a sum, a quotient, and the raise itself
+    # A named bound holds in spite of the rounding of its distance, of the quotient and of the product.
+    raised = 1 + gamma(2 * table.inputs[0].numel() + 24, torch.float64)
     own = torch.where(F > 0, F, 1.0).unsqueeze(1)
 
     def improve(eps: list[Any]) -> _Policy | None:
@@ -260,9 +270,9 @@ def _improvement(table: SampleTable, F: Tensor, L0: float, L1: float) -> Callabl
                 i, delta = k + rows.start, d[k, j[k]]
                 stepped = by_step.values[k] <= offset[k]
                 parent[i] = j[k]
-                slope[i] = torch.where(stepped, 1.0, F[j[k]] / own[i, 0])
-                constant[i] = torch.where(stepped, L1 * delta, L0 * delta / own[i, 0])
-        return _Policy(parent.tolist(), slope.tolist(), constant.tolist()) if changed else None
+                slope[i] = torch.where(stepped, 1.0, F[j[k]] / own[i, 0] * up)
+                constant[i] = torch.where(stepped, L1 * delta, L0 * delta / own[i, 0]) * raised
+        return _Policy(parent.tolist(), slope.tolist(), constant.tolist(), up) if changed else None
 
     return improve
 

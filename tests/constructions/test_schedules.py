@@ -236,6 +236,20 @@ def test_a_cycle_of_bounds_is_resolved_and_not_iterated() -> None:
     assert eps == tuple(greatest_on_line([Fraction(0), Fraction(1, 10**9)], [1, 1 + Fraction(1, 10**6)], 1, 1))
 
 
+@pytest.mark.parametrize("bits", [8, 20, 30, 40])
+def test_the_upper_bound_holds_where_bounds_cycle_with_a_gain_close_to_one(bits: int) -> None:
+    """Values 1 and 1 + 2^-bits so close that the cycle binds: `1 - g` loses digits, which the bound has to allow for."""
+    for seed in range(20):
+        g = torch.Generator().manual_seed(seed)
+        d = torch.rand(3, 2, generator=g, dtype=torch.float64) * 2.0**-bits / 16
+        F = 1 + torch.rand(3, generator=g, dtype=torch.float64) * 2.0**-bits
+        table = SampleTable(d, F, input_norm=Sup(), output_norm=Sup())
+        exact = min(exact_greatest_schedule(table.rational(), 1, 1))
+        found = greatest_schedule(table, 1.0, 1.0).slowest
+        assert found is not None
+        assert Fraction(found.lower.value) <= exact <= Fraction(found.upper.value)
+
+
 def test_the_comparison_names_all_three() -> None:
     found = compare_schedules(steep(15, 2, Euclidean(), 6), scale=0.5)
     assert found.budget == 1.0
