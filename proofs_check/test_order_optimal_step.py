@@ -57,7 +57,7 @@ def test_holds(evidence: Recorder) -> None:
 @pytest.mark.theorem("T3b", part="holds")
 @pytest.mark.parametrize("represented", CATALOGUE, ids=lambda t: t.name)
 def test_holds_for_known_maps(evidence: Recorder, represented: Target) -> None:
-    for seed in range(4):
+    for seed in range(3):
         relaxations.attack_target(evidence, represented, RULE, 1.0, seed)
 
 
