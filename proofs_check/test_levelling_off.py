@@ -248,6 +248,26 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
     controls.jacobian_without_convexity(evidence)
 
 
+@pytest.mark.theorem("T5b", part="hypothesis_needed")
+def test_slopes_need_a_bounded_start(evidence: Recorder) -> None:
+    """`G = y/2` from `y_0 = x^2` on the line: `alpha = beta = 0`, `y* = 0`, and yet `lip(y_t) >= 1` for every t.
+
+    The pair `2^t, 2^t - 1` shows it.
+    """
+    mu = Fraction(1, 2)
+    for t in range(1, 40):
+        x, other = Fraction(2**t), Fraction(2**t - 1)
+        slope = mu**t * (x**2 - other**2) / (x - other)
+        assert slope >= 1
+        # The bound of the Jacobians on [-1, 1], taken for all of the line.
+        bound = levelling_off.sides(
+            jacobian_error=0, start_error=2, start_state_error=1, mu=mu, alpha=0, beta=0, jacobian=0, steps=t
+        )[1]
+        if t > 1:
+            sides = levelling_off_of_slopes.sides(slope=slope, target_slope=0, jacobian_bound=bound)
+            evidence.caught("Jacobians at the start not bounded on S", exact_margin(sides))
+
+
 def roots(e: Fraction, r: Fraction, first: Fraction, turn: Fraction, steps: int) -> Iterator[dict[str, Any]]:
     """`G(y, s) = y - e (y^2 - s)` at `s = r^2`, `y_0 >= r`: the root of s, with `alpha = 2 e`, `beta = 0`, `mu = 1 - 2 e r`.
 

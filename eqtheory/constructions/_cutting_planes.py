@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.constructions._measured_pairs import measured_pairs
+from eqtheory.constructions._schedules import all_positive
 from eqtheory.errors import InputError, MissingDependencyError, SolverError
 from eqtheory.norms import Norm, Sum, Sup
 from eqtheory.roundoff import gamma
@@ -107,7 +108,7 @@ class CuttingPlanes:
         self._optimize, self.sparse = optimize, sparse
         self.table, self.L0, self.L1 = table, L0, L1
         self.caps = pair_caps(table, L0, L1)
-        self.unit = float(self.caps.min())
+        self.unit = float(all_positive(self.caps, L0).min())
         self.ends = time.monotonic() + time_limit
         self.time_limit = time_limit
         self.rows: Any = sparse.csr_matrix((0, len(table)))
@@ -173,9 +174,16 @@ class CuttingPlanes:
             The result of `scipy.optimize.linprog`.
 
         Raises:
-            InputError: the time is over.
+            InputError: the time is over, or the numbers of the table are too far apart for rows in float64.
             SolverError: the solver gave up.
         """
+        if not bool(np.isfinite(rows.data).all()):
+            raise InputError(
+                "table",
+                "a pair whose row overflows",
+                "values, distances and budget of sizes that float64 can divide by each other",
+                "rescale inputs, values and budget together",
+            )
         left = self.ends - time.monotonic()
         if left > 0:
             options = {"time_limit": left, "primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}

@@ -19,8 +19,8 @@ from eqtheory.bounds import Bound, Bracket, Evidence, Side
 from eqtheory.constructions._adaptive import adaptive_relaxation
 from eqtheory.constructions._cutting_planes import CuttingPlanes
 from eqtheory.constructions._rules import SquaredRadius
-from eqtheory.constructions._schedules import ScheduledRelaxation, repaired, schedulable
-from eqtheory.errors import InputError
+from eqtheory.constructions._schedules import ScheduledRelaxation, all_positive, repaired, schedulable
+from eqtheory.errors import InputError, SolverError
 from eqtheory.lipschitz import largest_slope
 from eqtheory.roundoff import gamma
 from eqtheory.targets import SampleTable
@@ -53,9 +53,9 @@ def fastest_schedule(table: SampleTable, L0: float, L1: float, *, time_limit: fl
         admissible schedule has. Cost: linear programs with a few rows per point; 500 points take some seconds.
 
     Raises:
-        InputError: an unusable table or budget, or no solution within the time.
+        InputError: an unusable table or budget, one too small for positive steps, or no solution within the time.
         MissingDependencyError: scipy is not installed.
-        SolverError: a linear program failed.
+        SolverError: a linear program failed, or tangents did not settle the total.
 
     Theorem: T6a.
 
@@ -81,7 +81,7 @@ def fastest_schedule(table: SampleTable, L0: float, L1: float, *, time_limit: fl
         eps, upper = _constant(distinct, L0)
     else:
         planes = CuttingPlanes(distinct, L0, L1, time_limit=time_limit)
-        first = planes.largest_minimum()
+        first = all_positive(planes.largest_minimum(), L0)
         upper = planes.upper
         eps = _smallest_total(planes, first)
     if len(distinct) > 1:
@@ -153,9 +153,10 @@ def _smallest_total(planes: CuttingPlanes, first: Tensor) -> Tensor:
         if ratio <= 1 + _KEEP and total < least:
             best, least = eps, total
         if ratio <= 1 + _KEEP and float((1 / x).sum()) <= n * result.fun * (1 + _TOTAL_TO):
-            break
+            return best
         touch(x)
-    return best
+    message = f"{_ROUNDS} rounds of tangents did not settle the smallest total of {n} steps; rescale the table"
+    raise SolverError(message, best)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from eqtheory.norms import Euclidean, Sum, Sup
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.targets import SampleTable
 
-__all__ = ["ScheduledRelaxation", "largest_ratio", "repaired", "schedulable"]
+__all__ = ["ScheduledRelaxation", "all_positive", "largest_ratio", "repaired", "schedulable"]
 
 
 @final
@@ -132,6 +132,30 @@ def schedulable(table: SampleTable, L0: float, L1: float) -> None:
         )
 
 
+def all_positive(eps: Tensor, L0: float) -> Tensor:
+    """Require steps that float64 and the linear programs can tell from 0; a step of 0 moves nothing and solves nothing.
+
+    Args:
+        eps: the steps, shape `(n,)`.
+        L0: budget at the zero state.
+
+    Returns:
+        The steps, unchanged.
+
+    Raises:
+        InputError: the smallest step is 0 or not a number.
+    """
+    smallest = float(eps.min())
+    if not smallest > 0:
+        raise InputError(
+            "L0",
+            f"{L0:g}, which leaves a smallest step of {smallest:g}",
+            "steps that can be told from 0",
+            "raise L0, or rescale the values",
+        )
+    return eps
+
+
 def largest_ratio(
     table: SampleTable, eps: Tensor, L0: float, L1: float, *, stored_anew: bool = False
 ) -> tuple[float, tuple[int, int]]:
@@ -195,8 +219,9 @@ def repaired(table: SampleTable, eps: Tensor, L0: float, L1: float) -> Tensor:
         Admissible steps, which `certify_simplicity` proves.
 
     Raises:
-        InputError: two points are so close that no stored steps can be told to be admissible there.
+        InputError: two points are so close that no stored steps can be told to be admissible there, or a step is 0.
     """
+    all_positive(eps, L0)
     ratio, (i, j) = largest_ratio(table, eps, L0, L1)
     if ratio <= 1:
         return eps

@@ -37,7 +37,7 @@ def levelling_off(
 
 @inequality("|lip(y_t; S) - lip(y*; S)| <= sup over S of the bound on |Dy_t - Dy*|  (S convex)")
 def levelling_off_of_slopes(*, slope: Any, target_slope: Any, jacobian_bound: Any) -> tuple[Any, Any]:
-    """On a convex set Lipschitz constants are suprema of Jacobians, so they level off as well."""
+    """On a convex set a Lipschitz constant is at most the supremum of Jacobians, so slopes level off as well."""
     return abs(slope - target_slope), jacobian_bound
 
 
@@ -48,18 +48,22 @@ THEOREM = Theorem(
     hypotheses=(
         Hypothesis("X is open in R^d and G is C^1 with |d_y G| <= mu < 1 at the input, at all states"),
         Hypothesis("d_y G and d_x G are Lipschitz in y with constants alpha and beta at the input"),
-        Hypothesis("for slopes: S is convex and the constants are uniform on it", control="N9"),
+        Hypothesis(
+            "for slopes: S is convex; mu, alpha, beta uniform on it; |Dy*|, |Dy_0 - Dy*| and |y_0 - y*| bounded on it",
+            "N9",
+        ),
     ),
     conclusion=(
         "With e_0 = |y_0 - y*|: |Dy_t - Dy*| <= mu^t |Dy_0 - Dy*| + t mu^(t-1) (alpha |Dy*| + beta) e_0 for Picard's iterates. On a "
-        "convex S with uniform constants lip(y_t; S) -> lip(y*; S), at that rate."
+        "convex S with constants uniform and errors bounded on it lip(y_t; S) -> lip(y*; S), at that rate."
     ),
     source=Source.HERE,
     credit="This project.",
     proof=(
         "With E_t = Dy_t - Dy*, E_{t+1} = d_yG(y_t) E_t + [d_yG(y_t) - d_yG(y*)] Dy* + [d_xG(y_t) - d_xG(y*)], so "
         "|E_{t+1}| <= mu |E_t| + (alpha |Dy*| + beta) |y_t - y*| and |y_t - y*| <= mu^t e_0; unroll: the t terms "
-        "mu^(t-1-k) mu^k are all mu^(t-1). On a convex set lip(f) = sup |Df|, hence |lip(y_t) - lip(y*)| <= sup |E_t|."
+        "mu^(t-1-k) mu^k are all mu^(t-1). Along a segment of a convex S "
+        "the mean value inequality gives lip(y_t - y*; S) <= sup |E_t|, hence |lip(y_t) - lip(y*)| <= sup |E_t|."
     ),
     inequalities=(jacobian_step, levelling_off, levelling_off_of_slopes),
     sharp=(

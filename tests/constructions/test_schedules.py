@@ -25,7 +25,7 @@ from eqtheory.constructions import (
 )
 from eqtheory.constructions._cutting_planes import dual_vectors, pair_caps
 from eqtheory.constructions._schedules import largest_ratio, repaired
-from eqtheory.errors import InputError, ShapeError
+from eqtheory.errors import InputError, ShapeError, SolverError
 from eqtheory.norms import Euclidean, Norm, Spectral, Sum, Sup
 from eqtheory.solvers import Stop, fixed_point
 from eqtheory.targets import RationalTable, SampleTable, from_samples
@@ -180,6 +180,31 @@ def test_points_closer_than_rounding_are_refused_by_name() -> None:
     near = math.nextafter(1.0, 2.0)
     with pytest.raises(InputError, match=r"table: got points [01] and [01], closer than the rounding of their steps"):
         repaired(from_samples([[1.0, 1e300], [near, 1e300]], [1.0, -1.0]), torch.ones(2).double(), 1e-300, 1.0)
+
+
+@pytest.mark.parametrize("inputs", [[0.0, 1.0, 2.0], [[0.0, 0.0], [1.0, 0.0], [2.0, 1.0]]], ids=["line", "plane"])
+def test_steps_that_are_lost_to_zero_are_refused(inputs: list[object]) -> None:
+    """The largest minimum is about 1e-350, which no float64 holds: an operator with such steps would solve nothing."""
+    table = from_samples(inputs, [1e150, -1e150, 3e150])
+    with pytest.raises(
+        InputError, match=r"L0: got 1e-200, which leaves a smallest step of 0, needed steps that can be"
+    ):
+        fastest_schedule(table, 1e-200, 0.0)
+    with pytest.raises(InputError, match="leaves a smallest step of 0"):
+        repaired(table, torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64), 1.0, 1.0)
+
+
+def test_rows_that_overflow_are_refused_in_the_words_of_the_table() -> None:
+    """A step of order 1 times a value of 1e150, over a budget of 1e-200."""
+    table = from_samples([0.0, 1.0, 2.0], [1e150, -1e150, 3e150])
+    with pytest.raises(InputError, match="table: got a pair whose row overflows, needed values, distances and budget"):
+        fastest_schedule(table, 1e-200, 1.0)
+
+
+def test_a_total_that_is_not_settled_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqtheory.constructions._fastest_schedule._ROUNDS", 1)
+    with pytest.raises(SolverError, match="1 rounds of tangents did not settle the smallest total of 9 steps"):
+        fastest_schedule(steep(9, 2, Euclidean(), 0), 2.0, 2.0)
 
 
 def test_repeated_points_get_one_step() -> None:
