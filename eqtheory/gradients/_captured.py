@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, final
 
 import torch
@@ -85,7 +85,7 @@ class Captured:
             self._visit(thing.func)
             for value in (*thing.args, *thing.keywords.values()):
                 self._held(value, None)
-        elif isinstance(thing, ImplicitOperator) or (callable(thing) and not isinstance(thing, type)):
+        elif isinstance(thing, ImplicitOperator) or _plain(thing):
             self._attributes(thing)
             self._visit(vars(type(thing)).get("__call__"))
 
@@ -123,7 +123,7 @@ class Captured:
         """Something that is kept somewhere: tensors to be replaced, or what may hold more."""
         if put is not None and any(_inexact(t) for _, t in _shallow(value)):
             self._places.append(_Place(value, put))
-        elif isinstance(value, (torch.nn.Module, FunctionType, MethodType, partial, ImplicitOperator)):
+        elif isinstance(value, (torch.nn.Module, FunctionType, MethodType, partial, ImplicitOperator)) or _plain(value):
             self._visit(value)
         elif isinstance(value, (tuple, list)):
             for part in value:
@@ -135,6 +135,16 @@ def _shallow(value: Any) -> Iterator[tuple[str, Tensor]]:
     """Tensors of plain containers; objects of other kinds are looked into elsewhere."""
     if isinstance(value, (Tensor, tuple, list, Mapping)) and not isinstance(value, torch.nn.Module):
         yield from tensors(value)
+
+
+def _plain(value: Any) -> bool:
+    """An object of somebody's class, whose attributes may hold tensors."""
+    kind = type(value)
+    return (
+        hasattr(value, "__dict__")
+        and not isinstance(value, (type, ModuleType, Tensor))
+        and kind.__module__.split(".")[0] not in _LIBRARIES
+    )
 
 
 def _inexact(t: Tensor) -> bool:

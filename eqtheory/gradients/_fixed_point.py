@@ -105,7 +105,7 @@ def fixed_point(
             f"{int(bad.sum())} of {len(bad)} samples are not finite, and so would be every gradient; solve again for the others, "
             "x[solution.converged], or see solution.failures()"
         )
-        attached = refused(value, acting(value, x), why)
+        attached = refused(value, [acting(value, x)], why)
     else:
         longest = int(solution.steps.max()) if len(bad) else 0
         attached = gradient.attach(
@@ -132,7 +132,9 @@ def _inside(G: Any, x: Any, y0: Any, gradient: Gradient, options: dict[str, Any]
         calls, longest = found.calls, max(longest, int(found.steps.max()) if len(found.steps) else 0)
         return found.value, found.status, found.steps, found.residual, found.evaluations
 
-    how = gradient.rule(FunctionOperator(acting), log)
+    whole = FunctionOperator(acting)
+    whole.compacts = False  # a mapped axis lies in the batch
+    how = gradient.rule(whole, log)
     equation = Original(acting, x, Captured(G), run, how)
     value, status, steps, residual, evaluations = under_transforms(equation, first)
     if how is None:

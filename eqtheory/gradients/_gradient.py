@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from eqtheory.bounds import Bound, LocalBound, Side
+from eqtheory.gradients._captured import Captured
 from eqtheory.gradients._linearization import Map
 from eqtheory.gradients._reattach import AdjointRule, reattach
 from eqtheory.gradients._report import AdjointLog
@@ -85,7 +86,19 @@ class Gradient:
         rule = self.rule(equilibrium.operator, equilibrium.log)
         if rule is None:
             raise NotImplementedError(type(self).__name__)
-        value = reattach(equilibrium.function, equilibrium.value, equilibrium.x, rule)
+        # Captured tensors that are no leaves have a life of their own in the graph: they become operands.
+        captured = Captured(equilibrium.operator)
+        given = tuple(t for t in captured.tensors if t.grad_fn is not None)
+
+        def function(y: Tensor, nest: Any) -> Tensor:
+            x, others = nest
+            if not given:
+                return equilibrium.function(y, x)
+            instead = iter(others)
+            with captured.replaced([next(instead) if t.grad_fn is not None else t for t in captured.tensors]):
+                return equilibrium.function(y, x)
+
+        value = reattach(function, equilibrium.value, (equilibrium.x, given), rule)
         return value if self.exact else surrogate(equilibrium.value, value)
 
 

@@ -46,14 +46,14 @@ class Linearization:
         """The inputs of the operator itself.
 
         Args:
-            nest: `x`, or the same for some samples.
+            nest: `x`, or the same for some samples: the inputs and captured tensors, under the operands of `depth` adjoints.
 
         Returns:
             The innermost inputs.
         """
         for _ in range(self.depth):
             nest = nest[2]
-        return nest
+        return nest[0]
 
     def pull(self, w: Tensor) -> Tensor:
         """Apply the transpose.

@@ -27,20 +27,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import compress
+from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from eqtheory.errors import GradientUnavailableError
 from eqtheory.gradients._linearization import Linearization, Map
 from eqtheory.gradients._surrogate import refused
 from eqtheory.gradients._tangents import carries_tangent, primal, without_derivatives
 from eqtheory.nests import map_tensors, tensors
+from eqtheory.roundoff import unit_roundoff
 
 _MIXED = (
     "reverse differentiation of a forward tangent is not carried by a fixed point outside of torch.func; "
     "differentiate backwards first, or use torch.func.jvp"
+)
+
+_AGAIN = "solve again, or take the first derivative without create_graph before changing anything"
+_HIDDEN = (
+    "a recorded backward pass needs every tensor that G depends on, and G has captured one that is neither a leaf nor found in a closure, "
+    "a parameter or an attribute; hand it to G through x"
 )
 
 __all__ = ["AdjointRule", "leaves_behind", "reattach"]
@@ -112,6 +121,18 @@ class _Level:
     chosen: tuple[bool, ...]
     rule: AdjointRule
     depth: int
+    versions: tuple[int, ...]
+    hidden: bool
+
+    def unchanged(self) -> None:
+        """Make sure that operands without a derivative, which autograd does not watch, are what they were.
+
+        Raises:
+            GradientUnavailableError: one was written into.
+        """
+        if self.versions != _versions(self.nest):
+            message = f"an input of G was overwritten between the solve and a recorded backward pass; {_AGAIN}"
+            raise GradientUnavailableError(message)
 
 
 def reattach(
@@ -138,32 +159,38 @@ def reattach(
     """
     valve = _Valve()
     gated = _gated(nest, valve)
+    if torch.is_autocast_enabled(y.device.type):
+        torch.clear_autocast_cache()  # weights that were cast for an earlier evaluation belong to no graph of this one
+    born = _now()
     at = y.detach()
     if torch.is_grad_enabled():
         at.requires_grad_()
     value = function(at, gated)
     operands = [t for _, t in tensors(nest)]
     chosen = tuple(t.requires_grad or carries_tangent(t) for t in operands)
+    hidden = False
     if captured is None:
-        behind = [t for _, t in tensors(gated)]
-        captured = tuple(leaves_behind(value, behind, at)) if torch.is_grad_enabled() else ()
-    level = _Level(function, nest, chosen, rule, depth)
+        captured = ()
+        if torch.is_grad_enabled():
+            captured, hidden = leaves_behind(value, [t for _, t in tensors(gated)], at, born)
+    level = _Level(function, nest, chosen, rule, depth, _versions(nest), hidden)
     return _Attach.apply(level, value, at, y.detach(), *compress(operands, chosen), *captured)  # type: ignore[no-untyped-call]
 
 
-def leaves_behind(value: Tensor, stops: Iterable[Tensor], own: Tensor) -> list[Tensor]:
+def leaves_behind(value: Tensor, stops: Iterable[Tensor], own: Tensor, born: int) -> tuple[tuple[Tensor, ...], bool]:
     """Find the leaves of a graph.
 
     Args:
         value: the root.
         stops: tensors at which the search ends.
         own: a leaf that does not count.
+        born: number of the first node of the evaluation; nodes before it belong to tensors that were captured.
 
     Returns:
-        The other leaves that require a gradient, each once.
+        The other leaves that require a gradient, each once, and whether a captured tensor stands between them and the evaluation.
     """
     seen = {t.grad_fn for t in stops if t.grad_fn is not None}
-    found, waiting = [], [value.grad_fn]
+    found, waiting, hidden = [], [value.grad_fn], False
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -171,10 +198,37 @@ def leaves_behind(value: Tensor, stops: Iterable[Tensor], own: Tensor) -> list[T
         seen.add(node)
         leaf = getattr(node, "variable", None)
         if leaf is None:
+            hidden |= node._sequence_nr() < born  # noqa: SLF001  (torch's own name for the order of creation)
             waiting += [before for before, _ in node.next_functions]
         elif leaf is not own:
             found.append(leaf)
-    return found
+    return tuple(found), hidden
+
+
+def _now() -> int:
+    """The number that the next node of this thread's graphs will have, or one less."""
+    with torch.enable_grad():
+        node = torch.zeros((), requires_grad=True).view(()).grad_fn
+    assert node is not None  # noqa: S101  (a recorded view has one)
+    return node._sequence_nr()  # noqa: SLF001
+
+
+def _versions(nest: Any) -> tuple[int, ...]:
+    return tuple(0 if t.is_inference() else t._version for _, t in tensors(nest))  # noqa: SLF001  (what autograd compares)
+
+
+def _same_operator(value: Tensor, then: Tensor) -> None:
+    """Compare an evaluation in the backward pass with the one that was solved.
+
+    Raises:
+        GradientUnavailableError: they differ by more than rounding.
+    """
+    now, before = (t.detach().reshape(len(t), -1) for t in (primal(value), primal(then)))
+    wide = now.dtype if now.dtype in {torch.float32, torch.float64} else torch.float32
+    gap, size = (torch.linalg.vector_norm(t.to(wide), dim=1) for t in (now - before, before))
+    if not bool((gap <= sqrt(unit_roundoff(value.dtype)) * (1 + size)).all()):
+        message = f"G gives another value than when it was solved, so something that it uses was changed; {_AGAIN}"
+        raise GradientUnavailableError(message)
 
 
 class _Attach(Function):
@@ -186,7 +240,7 @@ class _Attach(Function):
         ctx.set_materialize_grads(False)
         out = y.clone()
         ctx.save_for_backward(value, at, out, *inputs)
-        ctx.save_for_forward(out)
+        ctx.save_for_forward(out, *inputs)
         return out
 
     @staticmethod
@@ -200,20 +254,25 @@ class _Attach(Function):
         w = without_derivatives(lambda: level.rule.adjoint(plain, primal(v)))
         if not (torch.is_grad_enabled() or carries_tangent([v, y, *inputs])):
             return None, w, None, None, *nothing
+        level.unchanged()
+        if level.hidden:
+            raise GradientUnavailableError(_HIDDEN)
         captured = tuple(inputs[sum(level.chosen) :])
         above = _adjoint_of(level.function)
         w = reattach(above, w, (v, y, level.nest), level.rule, captured=captured, depth=level.depth + 1)
-        return None, None, None, None, *_partials(level, y, w, captured)
+        return None, None, None, None, *_partials(level, y, w, captured, value)
 
     @staticmethod
     def jvp(ctx: Any, level: None, dz: Tensor | None, *others: Any) -> Any:  # noqa: ARG004
         if dz is None:
             return None
-        (y,) = ctx.saved_tensors
+        y, *inputs = ctx.saved_tensors
         here: _Level = ctx.level
         plain = Linearization(here.function, y.detach(), primal(here.nest), depth=here.depth)
         u = without_derivatives(lambda: here.rule.tangent(plain, dz.detach()))
-        return refused(u, dz, _MIXED) if dz.requires_grad else u
+        # The tangent depends on everything that J does, also where dz itself is constant.
+        recorded = next((t for t in (dz, *inputs) if t.requires_grad), None)
+        return u if recorded is None else refused(u, [dz, *inputs], _MIXED)
 
 
 def _adjoint_of(function: Map) -> Map:
@@ -234,12 +293,14 @@ def _adjoint_of(function: Map) -> Map:
     return H
 
 
-def _partials(level: _Level, y: Tensor, w: Tensor, captured: tuple[Tensor, ...]) -> list[Tensor | None]:
+def _partials(level: _Level, y: Tensor, w: Tensor, captured: tuple[Tensor, ...], then: Tensor) -> list[Tensor | None]:
     """`F_x(y, x)^T w` for every operand `x`, recorded where the backward pass is."""
     valve = _Valve()
     with torch.enable_grad():
         gated = _gated(level.nest, valve)
         value = level.function(_gated(y, valve), gated)
+    if level.depth == 0:
+        _same_operator(value, then)
     operands = list(compress((t for _, t in tensors(gated)), level.chosen))
     wanted = [t for t in (*operands, *captured) if t.requires_grad]
     valve.closed = True

@@ -15,6 +15,7 @@ from eqtheory.gradients._equations import LinearEquation, dense
 from eqtheory.gradients._expansion import seen_to_expand
 from eqtheory.gradients._report import AdjointLog, AdjointReport, AdjointWarning, OnAdjointFailure, Replacement
 from eqtheory.nests import take
+from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers import OnFailure, Picard, Solver, Stop, fixed_point
 from eqtheory.validate import all_finite
 
@@ -155,12 +156,28 @@ def expansion(equation: LinearEquation, value: Tensor, where: Tensor) -> tuple[T
     if not bool(wanted.any()):
         return none, radius
     rows = wanted.nonzero().squeeze(1)
-    if len(rows) == len(b) or not equation.compacts:
+    part = take((y, x), rows, len(b))
+    if len(rows) == len(b) or not _separable(equation, value, rows, part):
         found, size = seen_to_expand(lambda w: equation.product(w, y, x), value)
         return found & wanted, torch.where(wanted, size, 0.0)
-    part = take((y, x), rows, len(b))
     found, size = seen_to_expand(lambda w: equation.product(w, *part), value.index_select(0, rows))
     return none.index_copy(0, rows, found), radius.index_copy(0, rows, size)
+
+
+def _separable(equation: LinearEquation, value: Tensor, rows: Tensor, part: Any) -> bool:
+    """Whether a product of some samples is what it is in the whole batch, as it is not where an operator couples or captures its batch."""
+    if not equation.compacts:
+        return False
+    whole = equation.product(value, *equation.inputs[1:]).index_select(0, rows).reshape(len(rows), -1)
+    try:
+        alone = equation.product(value.index_select(0, rows), *part).reshape(len(rows), -1)
+    except Exception:  # noqa: BLE001  (whatever an operator says to a part of its batch, it was fine with the whole)
+        return False
+    if alone.shape != whole.shape:
+        return False
+    size = torch.linalg.vector_norm(value.index_select(0, rows).reshape(len(rows), -1), dim=1)
+    gap, image = (torch.linalg.vector_norm(t, dim=1) for t in (alone - whole, whole))
+    return bool((gap <= unit_roundoff(value.dtype) ** 0.5 * (image + size)).all())
 
 
 def _replaced(

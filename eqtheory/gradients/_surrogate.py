@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -84,7 +85,7 @@ class _Refused(Function):
     """An identity that says at the first derivative why there is none."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, value: Tensor, why: str) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, value: Tensor, why: str, *on: Tensor) -> Tensor:  # noqa: ARG004
         ctx.why = why
         return value.clone()
 
@@ -97,15 +98,15 @@ class _Refused(Function):
         raise GradientUnavailableError(ctx.why)
 
 
-def refused(value: Tensor, z: Tensor, why: str) -> Tensor:
+def refused(value: Tensor, on: Sequence[Tensor], why: str) -> Tensor:
     """Return a value whose derivative is refused.
 
     Args:
         value: what is returned, to the bit.
-        z: what it would depend on.
+        on: what it would depend on.
         why: what the error says.
 
     Returns:
         The value.
     """
-    return _Refused.apply(z, value, why)  # type: ignore[no-untyped-call]
+    return _Refused.apply(value, why, *on)  # type: ignore[no-untyped-call]

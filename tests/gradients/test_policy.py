@@ -191,6 +191,46 @@ def test_in_large_dimension_the_best_partial_sum_stands_in() -> None:
         torch.autograd.grad(found.value.sum(), x)
 
 
+def test_the_look_for_expansion_does_not_cut_what_can_not_be_cut() -> None:
+    """A shared factor as long as the batch would be taken for one of its samples."""
+    w = torch.tensor([1.1, 0.5, 0.1, 0.3, 0.2, 0.1], dtype=torch.float64)
+    s = torch.tensor([[0.3], [0.3], [1.0], [0.3], [0.3], [0.3]], dtype=torch.float64)
+    y = normal(1, 6, 6)
+    x = (y - s * y * w).requires_grad_()
+    found = fixed_point(
+        lambda y, x: x[2] * (y * x[1]) + x[0], (x, w, s), y, stop=Stop(rtol=1e-12), on_failure=OnFailure.RETURN
+    )
+    with pytest.raises(AdjointError, match=r"modulus about 1\.1"):
+        torch.autograd.grad(found.value.sum(), x)
+
+
+def test_captured_samples_pass_the_look_for_expansion() -> None:
+    slow = torch.full((12, 1), 0.3, dtype=torch.float64)
+    slow[[2, 7]] = 0.985
+    x = normal(2, 12, 6).requires_grad_()
+    found = fixed_point(lambda y, x: slow * y + x, x, x.detach() / (1 - slow), stop=Stop(rtol=1e-10))
+    (g,) = torch.autograd.grad(found.value.sum(), x)
+    torch.testing.assert_close(g, (1 / (1 - slow)).expand(12, 6), rtol=1e-8, atol=1e-8)
+
+
+def test_the_best_partial_sum_is_the_one_with_the_smallest_next_term() -> None:
+    J = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 3.0, 1.2]], dtype=torch.float64)
+    y = normal(3, 2, 3)
+    x = (y - y @ J.T).requires_grad_()
+    v = torch.tensor([[1.0, 0.5, 0.0]], dtype=torch.float64).expand(2, 3).clone()
+    v[:, 2] = 1e-3
+    rule = Implicit(solver=Picard(), on_failure=FALL_BACK, exact_up_to=0, stop=TIGHT)
+    found = fixed_point(
+        lambda y, x: y @ J.T + x, x, y, gradient=rule, stop=Stop(rtol=1e-12), on_failure=OnFailure.RETURN
+    )
+    with pytest.warns(AdjointWarning, match="partial_sum"):
+        (g,) = torch.autograd.grad(found.value, x, v)
+    terms = [v[0] @ torch.linalg.matrix_power(J, k) for k in range(20)]
+    best = min(range(1, 20), key=lambda k: float(terms[k].norm()))
+    assert best < 19
+    torch.testing.assert_close(g[0], torch.stack(terms[:best]).sum(dim=0), rtol=1e-12, atol=1e-14)
+
+
 def test_bounds_hold_and_say_what_they_rest_on() -> None:
     J = 0.9 * torch.linalg.qr(normal(3, 6, 6)).Q
     operator = FunctionOperator(lambda y, x: y @ J.T + x, regularity=Regularity.declared(mu=0.9, L0=1.0, L1=0.0))

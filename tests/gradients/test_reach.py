@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def test_parameters_have_gradients_in_both_modes(training: bool) -> None:
 
 def test_captured_tensors_have_gradients_leaves_or_not() -> None:
     A, b, x = (t.clone().requires_grad_() for t in (W, normal(3, 4), X))
-    hidden = type("Box", (), {"weight": A @ A.T / 2})()  # not a leaf, in an object nobody looks into
+    hidden = SimpleNamespace(weight=A @ A.T / 2)  # not a leaf
     encoded = torch.tanh(x)
 
     def G(y: Tensor, _: Any) -> Tensor:
@@ -61,6 +62,67 @@ def test_captured_tensors_have_gradients_leaves_or_not() -> None:
                 g = torch.autograd.grad(sum((t * t).sum() for t in g), (A, b, x), retain_graph=True)
             results.append([t.detach() for t in g])
         same(*results)
+
+
+def test_gradients_of_captured_tensors_that_are_no_leaves_are_whole() -> None:
+    """Also in the tensor itself, which the loss uses too, and recorded or not."""
+    leaf = X.clone().requires_grad_()
+    found = []
+    for solve in (lambda G, y: fixed_point(G, y, y, gradient=EXACT, stop=TIGHT).value, lambda G, y: iterated(G, y, y)):
+        for create in (False, True):
+            h = leaf * 2
+            y = solve(lambda y, _: torch.tanh(y @ W) + h, torch.zeros_like(X))  # noqa: B023
+            g = torch.autograd.grad(y.square().sum() + (h * h).sum(), [h, leaf], create_graph=create)
+            found.append([t.detach() for t in g])
+    for other in found[1:]:
+        same(found[0], other)
+
+
+def test_third_derivatives_in_captured_tensors() -> None:
+    w = W.clone().requires_grad_()
+    results = []
+    for solve in (lambda G: fixed_point(G, X, X, gradient=EXACT, stop=TIGHT).value, lambda G: iterated(G, X, X)):
+        g = solve(lambda y, x: torch.tanh(y @ w + x)).sin().sum()
+        for _ in range(3):
+            (d,) = torch.autograd.grad(g, w, create_graph=True)
+            g = d.sin().sum()
+        results.append([d.detach()])
+    same(*results)
+
+
+def test_what_a_recorded_backward_pass_can_not_see_is_refused() -> None:
+    leaf = X.clone().requires_grad_()
+
+    class Box:
+        h = leaf * 2  # an attribute of a class, where nobody looks
+
+    y = fixed_point(lambda y, x: torch.tanh(y @ W) + Box.h, X, X, gradient=EXACT, stop=TIGHT).value
+    expected = torch.autograd.grad(
+        iterated(lambda y, x: torch.tanh(y @ W) + Box.h, X, X).sum(), Box.h, retain_graph=True
+    )
+    same(torch.autograd.grad(y.sum(), Box.h, retain_graph=True), expected)
+    with pytest.raises(GradientUnavailableError, match="hand it to G through x"):
+        torch.autograd.grad(y.sum(), Box.h, create_graph=True)
+
+
+def test_an_operator_that_changed_is_noticed_where_it_is_evaluated_again() -> None:
+    x, box, buffer = X.clone().requires_grad_(), SimpleNamespace(gain=0.7), torch.ones_like(X)
+    G = lambda y, x: torch.tanh(box.gain * (y @ W) * x[1] + x[0])  # noqa: E731
+    expected = torch.autograd.grad(iterated(G, (x, buffer.clone()), torch.zeros_like(X)).sum(), x)
+
+    def solved() -> Tensor:
+        return fixed_point(G, (x, buffer), torch.zeros_like(X), gradient=EXACT, stop=TIGHT).value.sum()
+
+    first = solved()
+    box.gain = 0.1
+    with pytest.raises(GradientUnavailableError, match="something that it uses was changed; solve again"):
+        torch.autograd.grad(first, x, create_graph=True, retain_graph=True)
+    same(torch.autograd.grad(first, x), expected)  # unrecorded, nothing is evaluated again
+    box.gain = 0.7
+    second = solved()
+    buffer.mul_(0.5)
+    with pytest.raises(GradientUnavailableError, match="an input of G was overwritten"):
+        torch.autograd.grad(second, x, create_graph=True)
 
 
 def test_an_input_that_is_captured_as_well_is_counted_once_each() -> None:
@@ -244,13 +306,16 @@ def test_tangents_of_inputs_parameters_and_hidden_tensors() -> None:
             torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
-def test_reverse_over_a_dual_tangent_is_refused() -> None:
+@pytest.mark.parametrize("additive", [False, True])
+def test_reverse_over_a_dual_tangent_is_refused(additive: bool) -> None:
+    """Also where the tangent of G is constant, since the Jacobian is not."""
     x = X.clone().requires_grad_()
+    G = (lambda y, x: torch.tanh(y @ W) + x) if additive else (lambda y, x: torch.tanh(y @ W + x))
     with forward_ad.dual_level():
-        y = fixed_point(lambda y, x: torch.tanh(y @ W + x), forward_ad.make_dual(x, X.cos()), torch.zeros_like(X)).value
+        y = fixed_point(G, forward_ad.make_dual(x, X.cos()), torch.zeros_like(X)).value
         tangent = forward_ad.unpack_dual(y).tangent
         with pytest.raises(GradientUnavailableError, match=r"torch\.func\.jvp"):
-            torch.autograd.grad(tangent.sum(), x)
+            torch.autograd.grad(tangent.square().sum(), x)
 
 
 # Refusals.

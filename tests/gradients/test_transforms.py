@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,11 +191,14 @@ def test_tuples_of_states_are_mapped() -> None:
 
 
 def test_what_can_not_be_had_is_said() -> None:
-    vault = SimpleNamespace()  # an object of a kind that is not looked into
+    class Vault:
+        """An attribute of a class is not looked for."""
+
+        w: Tensor
 
     def f(w: Tensor) -> Tensor:
-        vault.w = w
-        G = lambda y, x: torch.tanh(y @ vault.w + x)  # noqa: E731
+        Vault.w = w
+        G = lambda y, x: torch.tanh(y @ Vault.w + x)  # noqa: E731
         return fixed_point(G, X, torch.zeros_like(X), stop=TIGHT).value.sum()
 
     with pytest.raises(InputError, match="hand them to G through x"):
