@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqtheory.errors import InputError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.gradients._captured import Captured
 from eqtheory.gradients._gradient import Equilibrium, Gradient
 from eqtheory.gradients._implicit import Implicit
@@ -92,11 +92,13 @@ class GradientBias:
         """One line for every comparison."""
         lines = []
         for bias in self.biases:
-            worst = float(bias.cosine.nan_to_num(nan=1.0).min())
-            lines.append(
-                f"{_shown(bias.gradient):34} {bias.of:10} relative error <= {float(bias.relative_error.nan_to_num().max()):.3g}, "
-                f"cosine >= {worst:.4f}, descends in {int(bias.descends.sum())} of {len(bias.cosine)}"
-            )
+            known = torch.isfinite(bias.cosine) & torch.isfinite(bias.relative_error)
+            measured = "nothing to compare"
+            if bool(known.any()):
+                error, cosine = float(bias.relative_error[known].max()), float(bias.cosine[known].min())
+                measured = f"relative error <= {error:.3g}, cosine >= {cosine:.4f}, descends in {int(bias.descends.sum())} of {len(known)}"
+            undefined = "" if bool(known.all()) else f", undefined in {int((~known).sum())}"
+            lines.append(f"{_shown(bias.gradient):34} {bias.of:10} {measured}{undefined}")
         if self.condition is not None:
             sure = int(self.condition.always_descends.sum())
             lines.append(f"T9a in the inputs: descent for every loss in {sure} of {len(self.condition.gamma)}")
@@ -137,7 +139,8 @@ def gradient_bias(
         The comparison.
 
     Raises:
-        InputError: neither a cotangent nor a generator.
+        InputError: neither a cotangent nor a generator, states of several tensors, or an input without the batch; with the subclass
+            `ShapeError`.
         AdjointError: the exact gradient is not known.
 
     Theorem: T9, T9a.
@@ -151,6 +154,7 @@ def gradient_bias(
     """
     operator = as_operator(G)
     start = operator.initial_state(x) if y0 is None else y0
+    _check(x, start, cotangent)
     with torch.no_grad():
         solution = fixed_point(operator, x, start, solver=solver, stop=stop)
     if cotangent is None:
@@ -207,6 +211,20 @@ def _shown(gradient: Gradient) -> str:
     return f"{type(gradient).__name__}({', '.join(f'{name}={value}' for name, value in chosen)})"
 
 
+def _check(x: Any, start: Any, cotangent: Tensor | None) -> None:
+    """Refuse what can not be compared sample by sample."""
+    if not isinstance(start, Tensor):
+        remedy = "write G for one state that holds the parts side by side"
+        raise InputError("y0", type(start).__name__, "states of one tensor", remedy)
+    for name, t in tensors(x):
+        if t.dtype.is_floating_point and (t.ndim == 0 or t.shape[0] != start.shape[0]):
+            remedy = "capture it in G, where it is compared as a parameter, or expand it to the batch"
+            raise InputError(name, f"shape {tuple(t.shape)}", f"{start.shape[0]} samples along the first axis", remedy)
+    if cotangent is not None and cotangent.shape != start.shape:
+        came, needed = f"shape {tuple(cotangent.shape)}", f"that of the states, {tuple(start.shape)}"
+        raise ShapeError("cotangent", came, needed, "pass the gradient of the loss in the fixed points")
+
+
 def _variable(t: Tensor) -> Tensor:
     return t.detach().clone().requires_grad_() if t.dtype.is_floating_point else t
 
@@ -218,7 +236,9 @@ def _condition(operator: ImplicitOperator, y: Tensor, x: Any, variables: list[Te
         value = operator(at, x).reshape(len(y), -1)
     rows: list[tuple[Tensor, Tensor]] = []
     for i in range(value.shape[1]):
-        parts = torch.autograd.grad(value[:, i].sum(), [at, *variables], retain_graph=True, allow_unused=True)
+        unit = torch.zeros_like(value)
+        unit[:, i] = 1
+        parts = torch.autograd.grad(value, [at, *variables], unit, retain_graph=True, allow_unused=True)
         filled = [
             (torch.zeros_like(t) if g is None else g).reshape(len(y), -1).double()
             for t, g in zip([at, *variables], parts, strict=True)

@@ -35,6 +35,7 @@ class LinearEquation(ImplicitOperator):
         transposed: whether `A` is `J^T`.
         compacts: whether the derivative of some samples costs less than that of all.
         mu: a bound on the Euclidean norm of `J`, as a function of the operator's inputs, where one is known.
+        cleared: whether the last solve of nearly the same equation has shown no expansion.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class LinearEquation(ImplicitOperator):
         transposed: bool,
         compacts: bool,
         mu: Bound | LocalBound | None,
+        cleared: bool = False,
     ) -> None:
         self.compacts = compacts
         self.inputs = (b, jacobian.y, jacobian.x)
         self.regularity = None if mu is None else _contraction(mu, jacobian)
-        self.witnesses = Witnesses(len(b))
+        self.witnesses = Witnesses(len(b), cleared=cleared)
         self._whole = self._part = jacobian
         self._transposed = transposed
 

@@ -44,10 +44,11 @@ class Witnesses:
 
     Args:
         batch: number of samples.
+        cleared: whether an earlier look has found nothing, so that a solve without directions raises no suspicion.
     """
 
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
+    def __init__(self, batch: int, *, cleared: bool = False) -> None:
+        self._batch, self._cleared = batch, cleared
         self._last: tuple[Tensor, Tensor] | None = None
         self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -85,7 +86,7 @@ class Witnesses:
             Shape `(batch,)`; all where nothing is known.
         """
         if not self._pairs:
-            return torch.ones(self._batch, dtype=torch.bool)
+            return torch.full((self._batch,), not self._cleared, dtype=torch.bool)
         d, image, noise = (torch.stack(part, dim=1) for part in zip(*self._pairs, strict=True))
         before, after = (torch.linalg.vector_norm(t, dim=2) for t in (d, image))
         counts = before > noise

@@ -35,6 +35,18 @@ class AdjointMemory:
     def __init__(self) -> None:
         self._last: Tensor | None = None
 
+    def fits(self, v: Tensor) -> bool:
+        """Whether there is an adjoint to start from.
+
+        Args:
+            v: right-hand side.
+
+        Returns:
+            True where shape, type and device are those of the last one.
+        """
+        last = self._last
+        return last is not None and (last.shape, last.dtype, last.device) == (v.shape, v.dtype, v.device)
+
     def start(self, v: Tensor) -> Tensor:
         """Where to start.
 
@@ -44,9 +56,7 @@ class AdjointMemory:
         Returns:
             The last adjoint, or `v` where that has another shape, type or device.
         """
-        last = self._last
-        fits = last is not None and (last.shape, last.dtype, last.device) == (v.shape, v.dtype, v.device)
-        return last if fits and last is not None else v
+        return self._last if self._last is not None and self.fits(v) else v
 
     def keep(self, w: Tensor) -> None:
         """Remember.
@@ -164,6 +174,7 @@ class _Engine(AdjointRule):
             transposed=transposed,
             compacts=self._operator.compacts,
             mu=euclidean_factor(self._operator),
+            cleared=transposed and chosen.memory is not None and chosen.memory.fits(b),
         )
         settings = AdjointSettings(
             chosen.solver,

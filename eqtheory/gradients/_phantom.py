@@ -1,4 +1,8 @@
-"""Gradients that differentiate a few steps from the fixed point instead of the equation: cheap, biased, and never silent about it."""
+"""Gradients that differentiate a few steps from the fixed point instead of the equation: cheap, biased, and unchecked.
+
+No adjoint is solved, so none can fail: at a fixed point that repels, or beyond T9a's threshold, they can point uphill and say nothing.
+`gradient_bias` measures them against the exact gradient; `Neumann` looks at its own terms.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ class OneStep(Gradient):
     """Differentiate one evaluation at the fixed point, held fixed: the Jacobian-free gradient `v dG/dx`.
 
     The adjoint `w = (I - J^T)^{-1} v` is replaced by `v`. Whether that still descends is decided by T9a's threshold; `gradient_bias`
-    measures it. Memory: one evaluation's graph. Second derivatives are refused.
+    measures it, and nothing here does. Memory: one evaluation's graph. Second derivatives are refused.
 
     Theorem: T9a.
 

@@ -45,7 +45,8 @@ class AdjointReport:
         size: Euclidean norm of `v`.
         evaluations: products with `J^T` the sample took part in, those of checks and replacements not counted.
         error_bound: an upper bound on the Euclidean distance of `w` from the exact adjoint at the state that was returned (T9), or
-            `None` where no contraction factor in the Euclidean norm is known. It is not an error of the state itself.
+            `None` where no contraction factor in the Euclidean norm is known. It takes products with `J^T` as exact: where the residual
+            nears the rounding of the type, rounding inside of a product can exceed it. It is no error of the state itself.
         expanding: samples whose `J^T` was seen to have an eigenvalue of modulus one or more; never all that have one.
         radius: an estimate, from below, of the largest modulus seen; zero where nothing was suspected.
         replacement: codes of `Replacement`, int8.
@@ -101,7 +102,11 @@ class AdjointReport:
     def __str__(self) -> str:
         """Sum the adjoint up in one line."""
         replaced = int((self.replacement != 0).sum())
-        bound = "" if self.error_bound is None else f", error <= {float(self.error_bound.value.max()):.3g}"
+        bound = (
+            ""
+            if self.error_bound is None
+            else f", error <= {float(self.error_bound.value.max()):.3g} for exact products"
+        )
         relative = self.residual / torch.where(self.size > 0, self.size, 1.0)
         return (
             f"{self.status.numel()} samples by {self.method}: {int(self.sound.sum())} sound, {replaced} replaced; "

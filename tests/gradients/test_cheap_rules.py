@@ -67,6 +67,20 @@ def test_bias_is_measured_against_the_exact_gradient() -> None:
         gradient_bias(layer, X, torch.zeros_like(X))
 
 
+def test_what_can_not_be_compared_is_said() -> None:
+    G = lambda y, x: 0.5 * y + x[0] + x[1].sum()  # noqa: E731
+    y0, v = torch.zeros(3, 4).double(), torch.ones(3, 4).double()
+    with pytest.raises(InputError, match=r"x\[1\]: got shape \(6,\), needed 3 samples"):
+        gradient_bias(G, (X, normal(1, 6)), y0, cotangent=v)
+    with pytest.raises(InputError, match="y0: got tuple"):
+        gradient_bias(lambda y, x: y, X, (y0, y0), cotangent=v)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="cotangent: got shape"):
+        gradient_bias(lambda y, x: 0.5 * y + x, X, y0, cotangent=v[:, :2])
+    with torch.no_grad():
+        nothing = gradient_bias(lambda y, x: 0.5 * y + x, X, y0, cotangent=0 * v, gradients=[OneStep()])
+    assert "nothing to compare, undefined in 3" in str(nothing)
+
+
 def test_a_column_rank_is_no_row_rank() -> None:
     """The one-step gradient ascends for a derivative of full column rank; the condition does not promise otherwise."""
     J = torch.tensor([[0.0, 0.0], [0.5, 0.0]], dtype=torch.float64)

@@ -311,6 +311,11 @@ def test_memory_saves_products_and_changes_nothing_else() -> None:
         assert log.last is not None
         products.append(int(log.last.evaluations.max()))
     assert products[1] == 1 < products[0]
+    y, x, _ = at_equilibrium(J, rule)
+    with torch.autograd.profiler.profile() as seen:
+        torch.autograd.grad(y, x, V)
+    # One product in the solve and one on the way to x: nothing is looked for a second time, unseen.
+    assert sum(event.count for event in seen.key_averages() if event.key == "MmBackward0") <= 3
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-8, atol=1e-8)
     y, x, _ = at_equilibrium(matrix(0.5, "real", n=4), rule)  # another shape starts anew
     v = normal(3, 3, 4)

@@ -107,7 +107,7 @@ def test_what_a_recorded_backward_pass_can_not_see_is_refused() -> None:
 
 def test_an_operator_that_changed_is_noticed_where_it_is_evaluated_again() -> None:
     x, box, buffer = X.clone().requires_grad_(), SimpleNamespace(gain=0.7), torch.ones_like(X)
-    G = lambda y, x: torch.tanh(box.gain * (y @ W) * x[1] + x[0])  # noqa: E731
+    G = lambda y, x: torch.tanh(box.gain * (y @ W) + x[1] + x[0])  # noqa: E731
     expected = torch.autograd.grad(iterated(G, (x, buffer.clone()), torch.zeros_like(X)).sum(), x)
 
     def solved() -> Tensor:
