@@ -125,6 +125,18 @@ def test_an_operator_that_changed_is_noticed_where_it_is_evaluated_again() -> No
         torch.autograd.grad(second, x, create_graph=True)
 
 
+def test_an_overwritten_input_that_a_product_has_kept_is_noticed_by_autograd_itself() -> None:
+    """A factor is saved by the product, so torch's own check comes first, recorded or not."""
+    x, buffer = X.clone().requires_grad_(), torch.ones_like(X)
+    for create in (False, True):
+        buffer.fill_(1.0)
+        G = lambda y, x: torch.tanh(0.7 * (y @ W) * x[1] + x[0])  # noqa: E731
+        y = fixed_point(G, (x, buffer), torch.zeros_like(X), gradient=EXACT, stop=TIGHT).value
+        buffer.mul_(0.5)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            torch.autograd.grad(y.sum(), x, create_graph=create)
+
+
 def test_an_input_that_is_captured_as_well_is_counted_once_each() -> None:
     x = X.clone().requires_grad_()
     features = torch.sin(x)
