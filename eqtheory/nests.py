@@ -1,4 +1,4 @@
-"""Nests of tensors: walking them, mapping them, taking rows of every tensor that carries the batch, and putting rows back.
+"""Nests of tensors: walking and mapping them, taking rows of every tensor that carries the batch, putting rows back, masks of rows.
 
 A nest is a tensor, or a tuple, list, mapping or dataclass of nests. Anything else is no tensor and stays as it is.
 """
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["map_tensors", "merge", "take", "tensors"]
+__all__ = ["map_tensors", "merge", "spread", "take", "tensors"]
 
 T = TypeVar("T")
 
@@ -116,3 +116,16 @@ def merge(fresh: Any, part: Any, index: Tensor, batch: int) -> Any:
         named = {f.name: merge(getattr(fresh, f.name, None), getattr(part, f.name), index, batch) for f in fields(part)}
         return _rebuilt(part, named)
     return part
+
+
+def spread(mask: Tensor, like: Tensor) -> Tensor:
+    """Give a per-sample tensor the number of axes of a state.
+
+    Args:
+        mask: shape `(batch,)`.
+        like: shape `(batch, ...)`.
+
+    Returns:
+        Shape `(batch, 1, ...)`.
+    """
+    return mask.reshape(-1, *[1] * (like.ndim - 1))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 
-__all__ = ["above_one", "all_finite", "batch_of", "count", "inside", "open_unit", "positive"]
+__all__ = ["above_one", "all_finite", "batch_of", "count", "inside", "open_unit", "positive", "require_finite"]
 
 
 def batch_of(name: str, value: Any, *, trailing: tuple[int | None, ...] | None = None) -> Tensor:
@@ -64,6 +64,22 @@ def all_finite(t: Tensor) -> bool:
         return bool(torch.isfinite(t).all())
     low, high = torch.aminmax(t.detach())
     return low.item() > -torch.inf and high.item() < torch.inf  # false for NaN
+
+
+def require_finite(name: str, t: Tensor, remedy: str) -> None:
+    """Require finite entries.
+
+    Args:
+        name: name of the argument.
+        t: any strided tensor.
+        remedy: what to do.
+
+    Raises:
+        NonFiniteError: a NaN or an infinity, with where the first one stands.
+    """
+    if not all_finite(t):
+        where = tuple((~torch.isfinite(t)).nonzero()[0].tolist())
+        raise NonFiniteError(name, f"a NaN or an infinity at index {where}", "finite numbers", remedy)
 
 
 def inside(name: str, x: Tensor, mask: Tensor, domain: str, remedy: str) -> None:

@@ -24,11 +24,11 @@ from torch import Tensor
 from eqtheory.bounds import Verdict, VerdictKind
 from eqtheory.constructions._integer_pairs import ExactPairs, worst_of
 from eqtheory.constructions._measured_pairs import line_order, measured_pairs
-from eqtheory.errors import InputError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.targets import SampleTable
 from eqtheory.validate import batch_of
 
-__all__ = ["BudgetCertificate", "SimplicityCertificate", "certify_budget", "certify_simplicity"]
+__all__ = ["BudgetCertificate", "SimplicityCertificate", "certify_budget", "certify_simplicity", "require_pairs"]
 
 _ALL_EXACT = "exact integer comparison of the stored numbers"
 _ON_LINE = "exact integer comparison of the stored numbers; neighbours on the line imply all pairs"
@@ -153,6 +153,20 @@ def _decide(
         worst[1] if refuted else None,
     )
     return pairs, used, exact.joint, verdict
+
+
+def require_pairs(table: SampleTable) -> None:
+    """Require something to decide.
+
+    Args:
+        table: the map.
+
+    Raises:
+        ShapeError: fewer than two points.
+    """
+    if len(table) < 2:
+        remedy = "a single point has no pairs; any budget holds"
+        raise ShapeError("table", "one point", "at least two points", remedy)
 
 
 def certify_budget(table: SampleTable, eps: Tensor, budget: float) -> BudgetCertificate:

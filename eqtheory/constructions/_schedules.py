@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from eqtheory.bounds import Bound, Bracket, Evidence, Side
-from eqtheory.constructions._certificate import SimplicityCertificate, certify_simplicity
+from eqtheory.constructions._certificate import SimplicityCertificate, certify_simplicity, require_pairs
 from eqtheory.constructions._measured_pairs import MeasuredPairs, line_order, measured_neighbours, measured_pairs
 from eqtheory.constructions._relaxation import StepRelaxation
-from eqtheory.errors import InputError, ShapeError
+from eqtheory.errors import InputError
 from eqtheory.norms import Euclidean, Sum, Sup
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.targets import SampleTable
@@ -90,10 +90,7 @@ class ScheduledRelaxation(StepRelaxation):
         Raises:
             ShapeError: fewer than two points, so there is no pair to check.
         """
-        if len(self.table) < 2:
-            raise ShapeError(
-                "table", "one point", "at least two points", "a single point has no pairs; any budget holds"
-            )
+        require_pairs(self.table)
         return certify_simplicity(self.table, self.eps, self.L0, self.L1)
 
 

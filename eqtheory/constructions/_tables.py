@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from eqtheory.bounds import Evidence
-from eqtheory.constructions._certificate import BudgetCertificate, certify_budget
+from eqtheory.constructions._certificate import BudgetCertificate, certify_budget, require_pairs
 from eqtheory.constructions._finite_radii import exact_ball_radii, majorant_radii
 from eqtheory.constructions._relaxation import AdaptiveRelaxation
 from eqtheory.constructions._rules import RelaxationRule
-from eqtheory.errors import InputError, ShapeError
+from eqtheory.errors import InputError
 from eqtheory.norms import slopes_of
 from eqtheory.targets import SampleTable
 
@@ -150,8 +150,5 @@ class TableRelaxation(AdaptiveRelaxation):
         Raises:
             ShapeError: fewer than two points, so there is no pair to check.
         """
-        if len(self.table) < 2:
-            raise ShapeError(
-                "table", "one point", "at least two points", "a single point has no pairs; any budget holds"
-            )
+        require_pairs(self.table)
         return certify_budget(self.table, self.eps, self.budget)

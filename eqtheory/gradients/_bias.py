@@ -169,7 +169,6 @@ def gradient_bias(
         with torch.enable_grad():
             found = Equilibrium(
                 operator,
-                operator,
                 inputs,
                 solution.value,
                 solution.steps,

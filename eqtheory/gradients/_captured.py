@@ -38,9 +38,8 @@ class Captured:
     """The floating-point tensors an operator has captured, each once.
 
     Args:
-        operator: where to look. Seen are parameters, buffers and tensor attributes of modules and operators, what the closures and
-            defaults of functions hold, and globals that functions name; through functions, methods, partials and operators that
-            these hold in turn.
+        operator: where to look. Seen are parameters and buffers of modules, attributes of modules, operators and other objects, what the
+            closures and defaults of functions hold, and globals that functions name; through all of these that they hold in turn.
     """
 
     def __init__(self, operator: Any) -> None:

@@ -53,7 +53,7 @@ class LinearEquation(ImplicitOperator):
         self.regularity = None if mu is None else _contraction(mu, jacobian)
         self.witnesses = Witnesses(len(b), cleared=cleared)
         self._whole = self._part = jacobian
-        self._transposed = transposed
+        self.transposed = transposed
 
     def product(self, w: Tensor, y: Tensor, x: Any) -> Tensor:
         """Apply `A`.
@@ -72,7 +72,7 @@ class LinearEquation(ImplicitOperator):
             here = self._part
         else:
             here = self._part = Linearization(self._whole.function, y, x, depth=self._whole.depth)
-        return here.pull(w) if self._transposed else here.push(w)
+        return here.pull(w) if self.transposed else here.push(w)
 
     def __call__(self, y: Tensor, x: Any) -> Tensor:
         b, states, inputs = x

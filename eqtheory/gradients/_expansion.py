@@ -30,8 +30,10 @@ from eqtheory.roundoff import unit_roundoff
 __all__ = ["Witnesses", "seen_to_expand"]
 
 PAIRS = 16
-"""Directions that are kept. Of 240 random matrices of dimension 6 to 48 and radius 1.02 to 1.1, 8 directions missed nine, 16 none."""
+"""Directions that are kept. With them, of 240 random matrices of dimension 6 to 48 and radius 1.02 to 1.1 `AndersonTGS(3)` missed none,
+`NewtonKrylov()` three, and of 160 with radius 0.9 and 0.95 none was taken for an expansion (tests/gradients/test_expansion.py)."""
 _NEAR = 0.97
+"""Compressed radius above which a sample is looked at closely: what is contracting clearly is left alone. Chosen by the same counts."""
 KRYLOV = 30
 _BURN_IN = 20
 _CLEAR = 1 + 1 / 20

@@ -109,7 +109,7 @@ def fixed_point(
     else:
         longest = int(solution.steps.max()) if len(bad) else 0
         attached = gradient.attach(
-            Equilibrium(acting, acting, x, value, solution.steps, longest, solver, _one(acting, start), log)
+            Equilibrium(acting, x, value, solution.steps, longest, solver, _one(acting, start), log)
         )
     return replace(solution, value=_many(acting, attached), adjoint=log)
 
@@ -139,7 +139,7 @@ def _inside(G: Any, x: Any, y0: Any, gradient: Gradient, options: dict[str, Any]
     value, status, steps, residual, evaluations = under_transforms(equation, first)
     if how is None:
         value = gradient.attach(
-            Equilibrium(acting, acting, x, value.detach(), steps, longest, options["solver"], _one(acting, start), log)
+            Equilibrium(acting, x, value.detach(), steps, longest, options["solver"], _one(acting, start), log)
         )
     elif not gradient.exact:
         value = surrogate(value.detach(), value)

@@ -81,9 +81,7 @@ class Original(Equation):
         Returns:
             A map of states.
         """
-        split = len(operands) - len(self.captured.tensors)
-        given = iter(operands[:split])
-        x, rest = map_tensors(lambda _: next(given), self.x), operands[split:]
+        x, rest = self._formed(operands)
 
         def G(y: Tensor) -> Tensor:
             with self.captured.replaced(rest):
@@ -101,11 +99,15 @@ class Original(Equation):
         Returns:
             What was found.
         """
+        x, rest = self._formed(operands)
+        with self.captured.replaced(rest):
+            return self.run(self.function, x, start)
+
+    def _formed(self, operands: Sequence[Tensor]) -> tuple[Any, Sequence[Tensor]]:
+        """The inputs in their form, and what stands for the captured tensors."""
         split = len(operands) - len(self.captured.tensors)
         given = iter(operands[:split])
-        x = map_tensors(lambda _: next(given), self.x)
-        with self.captured.replaced(operands[split:]):
-            return self.run(self.function, x, start)
+        return map_tensors(lambda _: next(given), self.x), operands[split:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +140,7 @@ class Linear(Equation):
         jacobian = Linearization(lambda at, others: self.of.bind(others)(at), y, tuple(rest))
         rule = _required(self.rule)
         value = (rule.adjoint if self.transposed else rule.tangent)(jacobian, b)
-        nothing = torch.zeros(len(b), dtype=torch.int64, device=b.device)
-        return value, nothing, nothing, nothing.to(value.dtype), nothing
+        return _alone(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,8 +185,13 @@ class Mapped(Equation):
         jacobian = Linearization(lambda w, _: function(w), zero, ())
         # The rule's tangent equation, u = b + A u with A the derivative of this affine map, is the equation itself.
         value = _required(kind.rule).tangent(jacobian, b)
-        nothing = torch.zeros(len(b), dtype=torch.int64, device=b.device)
-        return value, nothing, nothing, nothing.to(value.dtype), nothing
+        return _alone(value)
+
+
+def _alone(value: Tensor) -> Outcome:
+    """A solution whose account stands in a report."""
+    nothing = torch.zeros(len(value), dtype=torch.int64, device=value.device)
+    return value, nothing, nothing, nothing.to(value.dtype), nothing
 
 
 def _required(rule: AdjointRule | None) -> AdjointRule:

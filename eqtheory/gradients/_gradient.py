@@ -9,7 +9,6 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, LocalBound, Side
 from eqtheory.gradients._captured import Captured
-from eqtheory.gradients._linearization import Map
 from eqtheory.gradients._reattach import AdjointRule, reattach
 from eqtheory.gradients._report import AdjointLog
 from eqtheory.gradients._surrogate import surrogate
@@ -25,8 +24,7 @@ class Equilibrium:
     """A fixed point that was found without autograd.
 
     Args:
-        function: the operator on states of one tensor.
-        operator: what is known of it: norm, regularity, whether batches may be cut.
+        operator: the operator, on states of one tensor.
         x: its inputs, as they came, with their gradients.
         value: the fixed point, shape `(batch, ...)`, detached.
         steps: steps that every sample took, int64, shape `(batch,)`.
@@ -36,7 +34,6 @@ class Equilibrium:
         log: receives the reports of adjoint solves.
     """
 
-    function: Map
     operator: ImplicitOperator
     x: Any
     value: Tensor
@@ -93,10 +90,10 @@ class Gradient:
         def function(y: Tensor, nest: Any) -> Tensor:
             x, others = nest
             if not given:
-                return equilibrium.function(y, x)
+                return equilibrium.operator(y, x)
             instead = iter(others)
             with captured.replaced([next(instead) if t.grad_fn is not None else t for t in captured.tensors]):
-                return equilibrium.function(y, x)
+                return equilibrium.operator(y, x)
 
         value = reattach(function, equilibrium.value, (equilibrium.x, given), rule)
         return value if self.exact else surrogate(equilibrium.value, value)

@@ -183,4 +183,4 @@ class _Engine(AdjointRule):
             chosen.expects_contraction and not surely_contracts(self._operator),
             chosen.exact_up_to,
         )
-        return solve_linear(equation, start, settings, self._log, "adjoint" if transposed else "tangent")
+        return solve_linear(equation, start, settings, self._log)

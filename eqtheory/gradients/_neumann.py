@@ -14,7 +14,7 @@ from eqtheory.gradients._gradient import Gradient, euclidean_factor, surely_cont
 from eqtheory.gradients._linearization import Linearization
 from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.gradients._report import AdjointLog, AdjointReport, OnAdjointFailure
-from eqtheory.gradients._solve import AdjointSettings, expansion, finite_cotangent, judged
+from eqtheory.gradients._solve import AdjointSettings, euclidean, expansion, finite_cotangent, judged
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Picard, Status, Stop, certify
 
@@ -80,7 +80,7 @@ class _PartialSum(AdjointRule):
         return self._sum(jacobian, dz, transposed=False)
 
     def _sum(self, jacobian: Linearization, b: Tensor, *, transposed: bool) -> Tensor:
-        finite_cotangent(b, "the gradient of the loss" if transposed else "the tangent of G")
+        finite_cotangent(b, transposed=transposed)
         chosen = self._gradient
         mu = euclidean_factor(self._operator)
         equation = LinearEquation(jacobian, b, transposed=transposed, compacts=False, mu=mu)
@@ -92,8 +92,8 @@ class _PartialSum(AdjointRule):
             term = following
             total = total + term if k < chosen.terms - 1 else total
         rest = term  # b + A total - total
-        wide = b.dtype if b.dtype in {torch.float32, torch.float64} else torch.float32
-        residual, size = (torch.linalg.vector_norm(t.reshape(len(b), -1).to(wide), dim=1) for t in (rest, b))
+        gauge = euclidean(b)
+        residual, size = gauge(rest), gauge(b)
         known = surely_contracts(
             self._operator
         )  # in some norm, in which the terms shrink though Euclidean norms may grow at first

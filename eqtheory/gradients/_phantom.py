@@ -43,7 +43,7 @@ class OneStep(Gradient):
         Returns:
             The value with its place in the graph.
         """
-        return surrogate(equilibrium.value, equilibrium.function(equilibrium.value, equilibrium.x))
+        return surrogate(equilibrium.value, equilibrium.operator(equilibrium.value, equilibrium.x))
 
 
 @final
@@ -88,6 +88,6 @@ class Phantom(Gradient):
         """
         z = equilibrium.value
         for _ in range(self.steps):
-            g = equilibrium.function(z, equilibrium.x)
+            g = equilibrium.operator(z, equilibrium.x)
             z = g if self.relaxation == 1 else (1 - self.relaxation) * z + self.relaxation * g
         return surrogate(equilibrium.value, z)

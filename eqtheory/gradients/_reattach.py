@@ -39,7 +39,11 @@ from eqtheory.gradients._linearization import Linearization, Map
 from eqtheory.gradients._surrogate import refused
 from eqtheory.gradients._tangents import carries_tangent, primal, without_derivatives
 from eqtheory.nests import map_tensors, tensors
+from eqtheory.norms import Euclidean
 from eqtheory.roundoff import unit_roundoff
+from eqtheory.solvers import Gauge
+
+__all__ = ["AdjointRule", "reattach"]
 
 _MIXED = (
     "reverse differentiation of a forward tangent is not carried by a fixed point outside of torch.func; "
@@ -51,8 +55,6 @@ _HIDDEN = (
     "a recorded backward pass needs every tensor that G depends on, and G has captured one that is neither a leaf nor found in a closure, "
     "a parameter or an attribute; hand it to G through x"
 )
-
-__all__ = ["AdjointRule", "leaves_behind", "reattach"]
 
 
 class AdjointRule(ABC):
@@ -172,12 +174,12 @@ def reattach(
     if captured is None:
         captured = ()
         if torch.is_grad_enabled():
-            captured, hidden = leaves_behind(value, [t for _, t in tensors(gated)], at, born)
+            captured, hidden = _leaves_behind(value, [t for _, t in tensors(gated)], at, born)
     level = _Level(function, nest, chosen, rule, depth, _versions(nest), hidden)
     return _Attach.apply(level, value, at, y.detach(), *compress(operands, chosen), *captured)  # type: ignore[no-untyped-call]
 
 
-def leaves_behind(value: Tensor, stops: Iterable[Tensor], own: Tensor, born: int) -> tuple[tuple[Tensor, ...], bool]:
+def _leaves_behind(value: Tensor, stops: Iterable[Tensor], own: Tensor, born: int) -> tuple[tuple[Tensor, ...], bool]:
     """Find the leaves of a graph.
 
     Args:
@@ -217,16 +219,15 @@ def _versions(nest: Any) -> tuple[int, ...]:
     return tuple(0 if t.is_inference() else t._version for _, t in tensors(nest))  # noqa: SLF001  (what autograd compares)
 
 
-def _same_operator(value: Tensor, then: Tensor) -> None:
-    """Compare an evaluation in the backward pass with the one that was solved.
+def _same_operator(y: Tensor, value: Tensor, then: Tensor) -> None:
+    """Compare an evaluation in the backward pass with the one that was solved, as a solve does before it cuts its batch.
 
     Raises:
         GradientUnavailableError: they differ by more than rounding.
     """
-    now, before = (t.detach().reshape(len(t), -1) for t in (primal(value), primal(then)))
-    wide = now.dtype if now.dtype in {torch.float32, torch.float64} else torch.float32
-    gap, size = (torch.linalg.vector_norm(t.to(wide), dim=1) for t in (now - before, before))
-    if not bool((gap <= sqrt(unit_roundoff(value.dtype)) * (1 + size)).all()):
+    gauge = Gauge(Euclidean(), y, certified=False)
+    y, now, before = (primal(t).detach() for t in (y, value, then))
+    if not bool((gauge.distance(now, before) <= sqrt(unit_roundoff(y.dtype)) * (gauge(before) + gauge(y))).all()):
         message = f"G gives another value than when it was solved, so something that it uses was changed; {_AGAIN}"
         raise GradientUnavailableError(message)
 
@@ -300,7 +301,7 @@ def _partials(level: _Level, y: Tensor, w: Tensor, captured: tuple[Tensor, ...],
         gated = _gated(level.nest, valve)
         value = level.function(_gated(y, valve), gated)
     if level.depth == 0:
-        _same_operator(value, then)
+        _same_operator(y, value, then)
     operands = list(compress((t for _, t in tensors(gated)), level.chosen))
     wanted = [t for t in (*operands, *captured) if t.requires_grad]
     valve.closed = True

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from eqtheory.bounds import Bound
-from eqtheory.errors import AdjointError, NonFiniteError
+from eqtheory.errors import AdjointError
 from eqtheory.gradients._equations import LinearEquation, dense
 from eqtheory.gradients._expansion import seen_to_expand
 from eqtheory.gradients._report import AdjointLog, AdjointReport, AdjointWarning, OnAdjointFailure, Replacement
-from eqtheory.nests import take
-from eqtheory.roundoff import unit_roundoff
-from eqtheory.solvers import OnFailure, Picard, Solver, Stop, fixed_point
-from eqtheory.validate import all_finite
+from eqtheory.nests import spread
+from eqtheory.norms import Euclidean
+from eqtheory.roundoff import gamma, unit_roundoff
+from eqtheory.solvers import Company, Gauge, OnFailure, Picard, Solver, Stop, fixed_point
+from eqtheory.validate import require_finite
 
-__all__ = ["AdjointSettings", "expansion", "finite_cotangent", "judged", "solve_linear"]
+__all__ = ["AdjointSettings", "euclidean", "expansion", "finite_cotangent", "judged", "solve_linear"]
 
 _TERMS = 64
 """Partial sums among which the best one is looked for."""
@@ -44,29 +46,33 @@ class AdjointSettings:
     exact_up_to: int
 
 
-def finite_cotangent(v: Tensor, name: str) -> None:
+def finite_cotangent(b: Tensor, *, transposed: bool) -> None:
     """Refuse a right-hand side that would make everything NaN.
 
     Args:
-        v: shape of the states.
-        name: what it is.
+        b: shape of the states.
+        transposed: whether it belongs to the adjoint equation.
 
     Raises:
         NonFiniteError: it is not finite.
     """
-    if not all_finite(v):
-        where = tuple((~torch.isfinite(v)).nonzero()[0].tolist())
-        raise NonFiniteError(
-            name,
-            f"a NaN or an infinity at index {where}",
-            "finite numbers",
-            "repair what is computed from the fixed point",
-        )
+    name = "the gradient of the loss" if transposed else "the tangent of G"
+    require_finite(name, b, "repair what is computed from the fixed point")
 
 
-def solve_linear(
-    equation: LinearEquation, start: Tensor, settings: AdjointSettings, log: AdjointLog, what: str
-) -> Tensor:
+def euclidean(b: Tensor) -> Gauge:
+    """Measures right-hand sides and solutions, half precision in float32.
+
+    Args:
+        b: right-hand side.
+
+    Returns:
+        The Euclidean gauge of its space.
+    """
+    return Gauge(Euclidean(), b, certified=False)
+
+
+def solve_linear(equation: LinearEquation, start: Tensor, settings: AdjointSettings, log: AdjointLog) -> Tensor:
     """Solve the equation and do what the settings say where that failed.
 
     Args:
@@ -74,7 +80,6 @@ def solve_linear(
         start: where to start.
         settings: how.
         log: receives the report.
-        what: `adjoint` or `tangent`.
 
     Returns:
         The solution, shape of the states.
@@ -84,7 +89,7 @@ def solve_linear(
         NonFiniteError: the right-hand side is not finite.
     """
     b = equation.inputs[0]
-    finite_cotangent(b, "the gradient of the loss" if what == "adjoint" else "the tangent of G")
+    finite_cotangent(b, transposed=equation.transposed)
     solution = fixed_point(
         equation, equation.inputs, start, solver=settings.solver, stop=settings.stop, on_failure=OnFailure.RETURN
     )
@@ -95,7 +100,7 @@ def solve_linear(
     report = AdjointReport(
         status=solution.status,
         residual=solution.residual,
-        size=torch.linalg.vector_norm(b.reshape(len(b), -1).to(solution.residual.dtype), dim=1),
+        size=euclidean(b)(b),
         evaluations=solution.evaluations,
         error_bound=solution.error_bound,
         expanding=expanding,
@@ -156,28 +161,14 @@ def expansion(equation: LinearEquation, value: Tensor, where: Tensor) -> tuple[T
     if not bool(wanted.any()):
         return none, radius
     rows = wanted.nonzero().squeeze(1)
-    part = take((y, x), rows, len(b))
-    if len(rows) == len(b) or not _separable(equation, value, rows, part):
-        found, size = seen_to_expand(lambda w: equation.product(w, y, x), value)
-        return found & wanted, torch.where(wanted, size, 0.0)
-    found, size = seen_to_expand(lambda w: equation.product(w, *part), value.index_select(0, rows))
-    return none.index_copy(0, rows, found), radius.index_copy(0, rows, size)
-
-
-def _separable(equation: LinearEquation, value: Tensor, rows: Tensor, part: Any) -> bool:
-    """Whether a product of some samples is what it is in the whole batch, as it is not where an operator couples or captures its batch."""
-    if not equation.compacts:
-        return False
-    whole = equation.product(value, *equation.inputs[1:]).index_select(0, rows).reshape(len(rows), -1)
-    try:
-        alone = equation.product(value.index_select(0, rows), *part).reshape(len(rows), -1)
-    except Exception:  # noqa: BLE001  (whatever an operator says to a part of its batch, it was fine with the whole)
-        return False
-    if alone.shape != whole.shape:
-        return False
-    size = torch.linalg.vector_norm(value.index_select(0, rows).reshape(len(rows), -1), dim=1)
-    gap, image = (torch.linalg.vector_norm(t, dim=1) for t in (alone - whole, whole))
-    return bool((gap <= unit_roundoff(value.dtype) ** 0.5 * (image + size)).all())
+    if len(rows) < len(b) and equation.compacts:
+        company = Company(equation, euclidean(b), equation.inputs, len(b), fixed=False)
+        if company.cut(wanted, value, equation(value, equation.inputs)) is not None:
+            _, *part = company.x
+            found, size = seen_to_expand(lambda w: equation.product(w, *part), value.index_select(0, rows))
+            return none.index_copy(0, rows, found), radius.index_copy(0, rows, size)
+    found, size = seen_to_expand(lambda w: equation.product(w, y, x), value)
+    return found & wanted, torch.where(wanted, size, 0.0)
 
 
 def _replaced(
@@ -190,14 +181,16 @@ def _replaced(
         again, found, code = ~report.sound, _by_matrix(product, b), Replacement.DENSE
     else:  # what solves the equation is better than any partial sum, though its operator expands
         again, found, code = ~report.solved, _best_partial_sum(product, b), Replacement.PARTIAL_SUM
-    flat = again.reshape(-1, *[1] * (b.ndim - 1))
-    value = torch.where(flat, found, value)
-    rest = (b + product(value) - value).reshape(len(b), -1)  # type: ignore[no-untyped-call]
-    residual = torch.linalg.vector_norm(rest.to(report.residual.dtype), dim=1)
-    unknown = again & ~(residual < report.size)
-    # A dense solve has to solve; a partial sum has to be nearer than nothing at all.
-    if code is Replacement.DENSE:
-        unknown = again & ~(residual <= max(settings.stop.rtol, 1e-3) * report.size + settings.stop.atol)
+    value = torch.where(spread(again, b), found, value)
+    gauge = euclidean(b)
+    residual = gauge.distance(b + product(value), value)  # type: ignore[no-untyped-call]
+    # A partial sum has to be nearer than nothing at all; a dense solve has to solve.
+    solves = (
+        _solves(residual, report.size, gauge(value), settings.stop, b)
+        if code is Replacement.DENSE
+        else residual < report.size
+    )
+    unknown = again & ~solves
     if bool(unknown.any()):
         message = (
             f"adjoint of {len(b)} samples: {int(unknown.sum())} can not be replaced either ({code.name.lower()}); I - dG/dy is "
@@ -211,6 +204,22 @@ def _replaced(
         error_bound=_without(report.error_bound, again),
     )
     return value, changed
+
+
+def _solves(residual: Tensor, size: Tensor, found: Tensor, stop: Stop, b: Tensor) -> Tensor:
+    """Whether a dense solution stands up to its own residual `b + A w - w`, shape `(batch,)`.
+
+    Beyond the stop test it is granted what rounding does to the residual where `A` is no larger than one: `n + 2` roundings an entry in the
+    type of the norms, and four in that of the states, of `|b| + 2 |w|`. Where a solution is larger than `|b| / sqrt(u)`, half of its
+    digits are lost to that, and `I - A` counts as singular.
+
+    Returns:
+        Samples that are solved.
+    """
+    unit = unit_roundoff(b.dtype)
+    grant = (gamma(b[0].numel() + 2, residual.dtype) + 4 * unit) * (size + 2 * found)
+    resolved = found <= size / sqrt(unit)
+    return (residual <= stop.rtol * size + stop.atol + grant) & resolved
 
 
 def _without(bound: Bound | None, samples: Tensor) -> Bound | None:
@@ -231,13 +240,13 @@ def _by_matrix(product: Any, b: Tensor) -> Tensor:
 
 def _best_partial_sum(product: Any, b: Tensor) -> Tensor:
     """Of the partial sums of the Neumann series, the one whose residual, the next term, is smallest."""
-    term, total = b, b
-    best, least = b, torch.full((len(b),), torch.inf, device=b.device, dtype=torch.float64)
+    gauge = euclidean(b)
+    term, total, best, least = b, b, b, torch.full_like(gauge(b), torch.inf)
     for _ in range(_TERMS):
         term = product(term)
-        size = torch.linalg.vector_norm(term.reshape(len(b), -1).double(), dim=1)
+        size = gauge(term)
         better = size < least
-        best = torch.where(better.reshape(-1, *[1] * (b.ndim - 1)), total, best)
+        best = torch.where(spread(better, b), total, best)
         least = torch.where(better, size, least)
         total = total + term
     return best

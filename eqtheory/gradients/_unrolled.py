@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from eqtheory.errors import InputError
 from eqtheory.gradients._gradient import Equilibrium, Gradient
+from eqtheory.nests import spread
 from eqtheory.solvers import Halpern, KrasnoselskiiMann, Picard
 
 __all__ = ["Unrolled"]
@@ -87,6 +88,6 @@ def _segment(equilibrium: Equilibrium, y: Tensor, state: Any, steps: range) -> t
     """Some steps of the solver; a sample that has left stands still."""
     for t in steps:
         active = equilibrium.steps > t
-        proposal, state = equilibrium.solver.step(state, y, equilibrium.function(y, equilibrium.x), active)
-        y = torch.where(active.reshape(-1, *[1] * (y.ndim - 1)), proposal, y)
+        proposal, state = equilibrium.solver.step(state, y, equilibrium.operator(y, equilibrium.x), active)
+        y = torch.where(spread(active, y), proposal, y)
     return y, state

@@ -7,9 +7,11 @@ from eqtheory.solvers._anderson_tgs import AndersonTGS, AndersonTGSState
 from eqtheory.solvers._barzilai_borwein import BarzilaiBorwein, BarzilaiBorweinState
 from eqtheory.solvers._broyden import Broyden, BroydenState
 from eqtheory.solvers._certificate import Certificate
+from eqtheory.solvers._company import Company
 from eqtheory.solvers._halpern import Halpern, HalpernState
 from eqtheory.solvers._krasnoselskii_mann import KrasnoselskiiMann
 from eqtheory.solvers._loop import certify, fixed_point
+from eqtheory.solvers._measure import Gauge
 from eqtheory.solvers._native import compile_kernels
 from eqtheory.solvers._newton_krylov import NewtonKrylov, NewtonKrylovState
 from eqtheory.solvers._packing import Packed
@@ -30,7 +32,9 @@ __all__ = [
     "Broyden",
     "BroydenState",
     "Certificate",
+    "Company",
     "ConvergenceWarning",
+    "Gauge",
     "Halpern",
     "HalpernState",
     "KrasnoselskiiMann",

@@ -133,17 +133,6 @@ class Anderson(Solver[AndersonState | CompiledState]):
         """
         return state.size if isinstance(state, CompiledState) else state.guard.size
 
-    def compiled(self, state: AndersonState | CompiledState) -> CompiledState | None:
-        """What the last step measured, if it was compiled.
-
-        Args:
-            state: what `step` returned.
-
-        Returns:
-            The state, or `None`.
-        """
-        return state if isinstance(state, CompiledState) else None
-
     def step(
         self,
         state: AndersonState | CompiledState,

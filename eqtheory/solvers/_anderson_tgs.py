@@ -153,17 +153,6 @@ class AndersonTGS(Solver[AndersonTGSState | CompiledState]):
         """
         return state.size if isinstance(state, CompiledState) else state.guard.size
 
-    def compiled(self, state: AndersonTGSState | CompiledState) -> CompiledState | None:
-        """What the last step measured, if it was compiled.
-
-        Args:
-            state: what `step` returned.
-
-        Returns:
-            The state, or `None`.
-        """
-        return state if isinstance(state, CompiledState) else None
-
     def step(
         self,
         state: AndersonTGSState | CompiledState,

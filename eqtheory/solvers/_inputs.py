@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqtheory.errors import GradientUnavailableError, InputError, NonFiniteError, ShapeError
+from eqtheory.errors import GradientUnavailableError, InputError, ShapeError
 from eqtheory.nests import tensors
 from eqtheory.operators import FunctionOperator, ImplicitOperator
-from eqtheory.validate import all_finite, batch_of
+from eqtheory.validate import batch_of, require_finite
 
 __all__ = ["first_value", "refuse_gradients", "starting_states"]
 
@@ -32,9 +32,8 @@ def starting_states(x: Any, y0: Any) -> Tensor:
     """
     for name, part in tensors(x):
         inexact = part.dtype.is_floating_point or part.dtype.is_complex
-        if inexact and part.layout is torch.strided and not all_finite(part):
-            where = tuple((~torch.isfinite(part)).nonzero()[0].tolist())
-            raise NonFiniteError(name, f"a NaN or an infinity at index {where}", "finite numbers", "repair that input")
+        if inexact and part.layout is torch.strided:
+            require_finite(name, part, "repair that input")
     y = batch_of("y0", y0)
     if isinstance(x, Tensor) and (x.ndim == 0 or x.shape[0] != y.shape[0]):
         came = f"shape {tuple(x.shape)} for states of shape {tuple(y.shape)}"

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public and documented, but not in torch's own `__all__`
 
+from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm, host_sees
 from eqtheory.roundoff import gamma, unit_roundoff
 
-__all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "roundings", "rows", "spread", "working"]
+__all__ = ["Gauge", "dot", "finite_rows", "host_sees", "largest_entry", "roundings", "rows", "working"]
 
 
 def rows(v: Tensor) -> Tensor:
@@ -25,19 +26,6 @@ def rows(v: Tensor) -> Tensor:
         Shape `(batch, n)`.
     """
     return v.reshape(v.shape[0], -1)
-
-
-def spread(mask: Tensor, like: Tensor) -> Tensor:
-    """Give a per-sample tensor the number of axes of a state.
-
-    Args:
-        mask: shape `(batch,)`.
-        like: shape `(batch, ...)`.
-
-    Returns:
-        Shape `(batch, 1, ...)`.
-    """
-    return mask.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def dot(a: Tensor, b: Tensor, *, out: Tensor | None = None) -> Tensor:

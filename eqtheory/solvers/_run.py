@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
-from eqtheory.nests import map_tensors, merge, take
+from eqtheory.nests import map_tensors, merge, spread, take
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers._anchor import Anchor
 from eqtheory.solvers._company import Company
 from eqtheory.solvers._ledger import Ledger
-from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, spread, working
+from eqtheory.solvers._measure import Gauge, finite_rows, host_sees, largest_entry, working
 from eqtheory.solvers._progress import Watcher
 from eqtheory.solvers._solution import Memory, Recorder, Solution
 from eqtheory.solvers._solver import Solver

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.bounds import Bound
-from eqtheory.solvers._measure import spread
+from eqtheory.nests import spread
 from eqtheory.solvers._solution import Solution, Trace
 from eqtheory.solvers._status import Status
 

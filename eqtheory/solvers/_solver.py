@@ -57,7 +57,7 @@ class Solver(ABC, Generic[S]):
         """
         return None
 
-    def compiled(self, state: S) -> CompiledState | None:  # noqa: ARG002  (of the solvers that have compiled steps)
+    def compiled(self, state: S) -> CompiledState | None:
         """What the last step measured, if it was compiled: norms of `g - y` and of `g`.
 
         Such a step leaves samples that are not active where they are.
@@ -68,7 +68,7 @@ class Solver(ABC, Generic[S]):
         Returns:
             The state, or `None`.
         """
-        return None
+        return state if isinstance(state, CompiledState) else None
 
     @abstractmethod
     def init(self, y: Tensor) -> S:

@@ -35,8 +35,8 @@ class Hooked(Gradient):
     def attach(self, equilibrium: Equilibrium) -> Tensor:
         with torch.enable_grad():
             at = equilibrium.value.detach().requires_grad_()
-            value = equilibrium.function(at, equilibrium.x)
-        z = equilibrium.function(equilibrium.value, equilibrium.x)
+            value = equilibrium.operator(at, equilibrium.x)
+        z = equilibrium.operator(equilibrium.value, equilibrium.x)
         z.register_hook(lambda v: _solved(equilibrium, at, value, v, steps=self.steps, transposed=self.transposed))
         return z
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eqtheory.nests import spread
 from eqtheory.operators import FunctionOperator
 from eqtheory.solvers import OnFailure, Solution, Solver, Stop, fixed_point
-from eqtheory.solvers._measure import spread
 from tests.problems import Problem
 
 __all__ = [
