@@ -1,7 +1,7 @@
 """Gradient ascent of many points at once, each with a step of its own.
 
-Steps are unit vectors of the gradient times a length that doubles when it helped and is divided by four when it did not: the size of the
-gradient does not matter, only where it points, so a summit that is felt as one part in 1e12 is found from afar.
+Steps are unit vectors of the gradient times a length that doubles when it helped and is divided by four when it did not: the
+size of the gradient does not matter, only where it points, so a summit that is felt as one part in 1e12 is found from afar.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ r"""The norm of a derivative at given points, from products with it alone.
 
     alpha_j u_j = J v_j - beta_{j-1} u_{j-1},     beta_j v_{j+1} = J^T u_j - alpha_j v_j,
 
-with every new vector made orthogonal to all before it. With `U`, `V` the vectors so far and `B` upper bidiagonal, `J V = U B`. A
-singular triple `(s, p, q)` of `B` gives the unit vector `v = V q` with `J v = s U p` and `J^T J v - s^2 v = s beta_j p_j v_{j+1}`: the
-residual is known at no cost, but no singular value of `J` is promised to lie below `s`; so `|J v|` is a lower bound, whatever it says.
+with every new vector made orthogonal to all before it. With `U`, `V` the vectors so far and `B` upper bidiagonal, `J V = U B`.
+A singular triple `(s, p, q)` of `B` gives the unit vector `v = V q` with `J v = s U p` and `J^T J v - s^2 v = s beta_j p_j
+v_{j+1}`: the residual is known at no cost, but no singular value of `J` is promised to lie below `s`; so `|J v|` is a lower
+bound, whatever it says.
 
-**Other norms.** `|J v|` is convex in `v`, so with `u` the functional that measures `J v` the next `v = aligned(J^T u)` is at least as
-good: the ascent of Boyd (1974) and Hager (1984). It stops at local maxima; where the Jacobian is small enough to be written down it
-is, and the norm is that of the matrix.
+**Other norms.** `|J v|` is convex in `v`, so with `u` the functional that measures `J v` the next `v = aligned(J^T u)` is at
+least as good: the ascent of Boyd (1974) and Hager (1984). It stops at local maxima; where the Jacobian is small enough to be
+written down it is, and the norm is that of the matrix.
 
 References:
     Golub and Kahan 1965; Boyd 1974, The power method for l^p norms; Hager 1984; Higham 2002, chapter 15.

@@ -2,9 +2,10 @@
 
 `lip(f; S) >= |f(a) - f(b)| / |a - b|` for every pair of `S`, up to what rounding can account for, which is subtracted.
 
-**Halving.** Let `m` be the midpoint of `a` and `b`. Since `|f(a) - f(b)| <= |f(a) - f(m)| + |f(m) - f(b)|` and both halves have half the
-length, one of them is at least as steep as the whole. So slopes never fall when a segment is halved towards its steeper half: at a jump
-they double every time, and where `f` is differentiable they tend to `|Df v|` at a point at which it is at least the slope of the pair.
+**Halving.** Let `m` be the midpoint of `a` and `b`. Since `|f(a) - f(b)| <= |f(a) - f(m)| + |f(m) - f(b)|` and both halves have
+half the length, one of them is at least as steep as the whole. So slopes never fall when a segment is halved towards its
+steeper half: at a jump they double every time, and where `f` is differentiable they tend to `|Df v|` at a point at which it is
+at least the slope of the pair.
 """
 
 from __future__ import annotations

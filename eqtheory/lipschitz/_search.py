@@ -2,10 +2,10 @@ r"""Looking for the steepest place of a map `F(y, p)` in `y`: over the points, a
 
 Three ways to climb, since each is blind where another one sees:
 
-- **pairs**, `log |F(y + h, p) - F(y, p)| - log |h|` over `(y, h, p)`: needs one derivative, works across kinks and for piecewise linear
-  maps, whose Jacobians are constant nearly everywhere;
-- **points**, `log |dF/dy(y, p) v|` over `(y, p)` and, by products with the transpose, over `v`: sees slopes of regions far smaller than any
-  distance between samples, as long as something of them is felt outside;
+- **pairs**, `log |F(y + h, p) - F(y, p)| - log |h|` over `(y, h, p)`: needs one derivative, works across kinks and for
+  piecewise linear maps, whose Jacobians are constant nearly everywhere;
+- **points**, `log |dF/dy(y, p) v|` over `(y, p)` and, by products with the transpose, over `v`: sees slopes of regions far
+  smaller than any distance between samples, as long as something of them is felt outside;
 - **halving** of segments: needs no derivative, and finds jumps.
 
 What comes back is a lower bound with its witness. That nothing steeper was found proves nothing.
