@@ -53,7 +53,7 @@ def curve_by_tangents(task: Task, rounds: int, *, given: bool) -> Curve:
     while t <= last:
         steps = range(t, min(t + stretch, last + 1))
         values, moved = push.images(y, V, V0, steps)
-        if not (all_finite(values[-1]) and all_finite(moved[-1]) and all(map(all_finite, (*values[:-1], *moved[:-1])))):
+        if not (all_finite(torch.stack(values)) and all_finite(torch.stack(moved))):
             steps, stretch = range(t, t + 1), 1
             values, moved = values[:1], moved[:1]
         states, tangents, goes = [], [], []

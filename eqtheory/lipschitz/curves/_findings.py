@@ -136,14 +136,16 @@ class Tail:
         kept = self._kept
         if len(kept) < 5:
             return None
-        last = kept[-1]
-        move = norm(last - kept[-2])
-        moving = move > still * norm(last)
-        period = torch.zeros(last.shape[0], dtype=torch.int64, device=last.device)
-        for p in range(2, min(self.longest, (len(kept) - 1) // 2) + 1):
-            same = torch.ones_like(moving)
-            for back in range(p):
-                same &= norm(kept[-1 - back] - kept[-1 - back - p]) <= closeness * move
+        last, batch = kept[-1], kept[-1].shape[0]
+        pairs = [(p, back) for p in range(2, min(self.longest, (len(kept) - 1) // 2) + 1) for back in range(p)]
+        gaps = torch.cat([last - kept[-2], last, *(kept[-1 - back] - kept[-1 - back - p] for p, back in pairs)])
+        move, size, *apart = norm(gaps).reshape(-1, batch)
+        moving = move > still * size
+        period = torch.zeros(batch, dtype=torch.int64, device=last.device)
+        for p in sorted({p for p, _ in pairs}):
+            same = torch.stack(
+                [gap <= closeness * move for (q, _), gap in zip(pairs, apart, strict=True) if q == p]
+            ).all(dim=0)
             period = torch.where((period == 0) & same & moving, p, period)
         found = period > 0
         return Finding(Shape.CYCLE, found, period, "period") if bool(found.any()) else None
