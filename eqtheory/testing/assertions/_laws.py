@@ -10,9 +10,10 @@ from torch import Tensor
 from eqtheory.bounds import Verdict, VerdictKind
 from eqtheory.errors import InputError
 from eqtheory.nests import map_tensors, take, tensors
-from eqtheory.norms import Euclidean, Norm
+from eqtheory.norms import Norm
 from eqtheory.roundoff import Rounding
-from eqtheory.testing.assertions._evaluation import Operator, applied, claimed, error_of, inputs_of, row
+from eqtheory.testing.assertions._comparison import claimed
+from eqtheory.testing.assertions._evaluation import Operator, applied, error_of, inputs_of, norm_of, row
 from eqtheory.testing.evidence import Refuted
 from eqtheory.testing.margins import relative_margin
 from eqtheory.validate import batch_of, count
@@ -47,7 +48,7 @@ def assert_fixed_point(operator: Operator, x: Any, y: Tensor, tol: Any, *, norm:
     """
     batch = batch_of("y", y).shape[0]
     inputs_of(x, batch)
-    chosen = norm or getattr(operator, "norm", None) or Euclidean()
+    chosen = norm_of(operator, norm)
     allowed = claimed("tol", tol, x, batch).to(y.dtype)
     residual = chosen.distance(applied(operator, y, x), y)
     margins = relative_margin((residual, allowed))
@@ -157,7 +158,7 @@ def assert_batch_independent(
     if batch < 2:
         raise InputError("y", f"{batch} state", "at least two states", "a sample needs mates to depend on")
     inputs_of(x, batch)
-    chosen = norm or getattr(operator, "norm", None) or Euclidean()
+    chosen = norm_of(operator, norm)
     whole = applied(operator, y, x)
     errors = error_of(operator, chosen, y, x, whole, rounding)
     worst, trials = torch.inf, 0

@@ -14,16 +14,8 @@ from eqtheory.errors import InputError
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Metric, Norm
 from eqtheory.targets import Target
-from eqtheory.testing.assertions._evaluation import (
-    Comparison,
-    assumed,
-    claimed,
-    compared,
-    image,
-    row,
-    settled,
-    states_of,
-)
+from eqtheory.testing.assertions._comparison import Comparison, claimed, compared, settled
+from eqtheory.testing.assertions._evaluation import assumed, image, row, states_of
 from eqtheory.validate import batch_of, count
 
 __all__ = ["assert_lipschitz", "assert_locally_lipschitz", "assert_monotone"]
@@ -189,7 +181,8 @@ def assert_monotone(
 ) -> Verdict:
     """Assert `<F(v) - F(w), v - w> >= m |v - w|^2` on pairs, up to rounding.
 
-    Compared as `|F(v) - F(w)| |v - w| - <F(v) - F(w), v - w>  <=  |F(v) - F(w)| |v - w| - m |v - w|^2`, whose left side is never negative.
+    Compared as `|F(v) - F(w)| |v - w| - <F(v) - F(w), v - w>  <=  |F(v) - F(w)| |v - w| - m |v - w|^2`, whose left side is never
+    negative.
 
     Args:
         function: the map, of one batched argument, with values of the argument's shape.

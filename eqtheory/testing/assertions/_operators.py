@@ -10,19 +10,18 @@ from torch import Tensor
 
 from eqtheory.bounds import Verdict, VerdictKind
 from eqtheory.errors import InputError
-from eqtheory.norms import Euclidean, Norm
+from eqtheory.norms import Norm
 from eqtheory.operators import Regularity
 from eqtheory.roundoff import Rounding
+from eqtheory.testing.assertions._comparison import Comparison, claimed, compared, settled
 from eqtheory.testing.assertions._evaluation import (
-    Comparison,
     Operator,
     applied,
-    claimed,
-    compared,
     error_of,
     inputs_of,
+    norm_of,
+    regularity_of,
     row,
-    settled,
     states_of,
 )
 from eqtheory.theorems import contraction, simplicity
@@ -30,12 +29,8 @@ from eqtheory.theorems import contraction, simplicity
 __all__ = ["assert_contractive", "assert_nonexpansive", "assert_regular"]
 
 
-def _norm_of(operator: Operator, norm: Norm | None) -> Norm:
-    return norm or getattr(operator, "norm", None) or Euclidean()
-
-
 def _regularity_of(operator: Operator, given: Regularity | None) -> Regularity:
-    found = given or getattr(operator, "regularity", None)
+    found = given or regularity_of(operator)
     if found is None:
         raise InputError(
             "regularity", "None", "constants to compare with", "pass Regularity.declared(mu=..., L0=..., L1=...)"
@@ -105,7 +100,7 @@ def assert_contractive(
     inputs_of(x, batch)
     claim = _regularity_of(operator, None).mu if mu is None else mu
     factor = claimed("mu", claim, x, batch, below=1.0)
-    found = _in_the_state(operator, x, states, factor, _norm_of(operator, norm), rounding)
+    found = _in_the_state(operator, x, states, factor, norm_of(operator, norm), rounding)
     return settled(contraction.name, found, f"{contraction.statement}, on pairs")
 
 
@@ -133,7 +128,7 @@ def assert_nonexpansive(
     batch = states_of(states, "states", 2)
     inputs_of(x, batch)
     one = claimed("mu", 1.0, x, batch)
-    found = _in_the_state(operator, x, states, one, _norm_of(operator, norm), rounding)
+    found = _in_the_state(operator, x, states, one, norm_of(operator, norm), rounding)
     return settled("nonexpansive", found, "|G(y1,x) - G(y2,x)| <= |y1 - y2|, on pairs")
 
 

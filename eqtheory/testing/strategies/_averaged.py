@@ -5,13 +5,13 @@
     |T v - T w|^2 + (1 - alpha)/alpha |(I - T) v - (I - T) w|^2 <= |v - w|^2   (Euclidean norm).
 
 Here `R` is a rotation, a reflection, or `2 P - I` for a firmly nonexpansive `P` (projections, soft thresholding). None of these
-`T` is averaged with a smaller `alpha`: for `beta < alpha`, `T = (1 - beta) I + beta R'` gives `R' = I + (alpha/beta)(R - I)`, and a vector `v` with
-`R v = e^(i t) v`, `t != 0` (in the complexification), is stretched by `R'`: `|1 + q (e^(i t) - 1)|^2 = 1 + 2 q (q - 1)(1 - cos t) > 1` for
-`q = alpha/beta > 1`. Each `R` below has such a vector, locally where it is only piecewise linear.
+`T` is averaged with a smaller `alpha`: for `beta < alpha`, `T = (1 - beta) I + beta R'` gives `R' = I + (alpha/beta)(R - I)`, and
+a vector `v` with `R v = e^(i t) v`, `t != 0` (in the complexification), is stretched by `R'`:
+`|1 + q (e^(i t) - 1)|^2 = 1 + 2 q (q - 1)(1 - cos t) > 1` for `q = alpha/beta > 1`. Each `R` below has such a vector, locally
+where it is only piecewise linear.
 
 References:
-    H. H. Bauschke, P. L. Combettes, Convex Analysis and Monotone Operator Theory in Hilbert Spaces, 2nd ed., Springer 2017,
-    Proposition 4.35.
+    H. H. Bauschke, P. L. Combettes, Convex Analysis and Monotone Operator Theory in Hilbert Spaces, 2nd ed., Springer 2017, chapter 4.
 """
 
 from __future__ import annotations

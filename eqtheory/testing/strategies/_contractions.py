@@ -1,12 +1,13 @@
 """Contractions of a prescribed factor in several norms; some slow, some that first grow.
 
-`T(v) = A f(v)` with `f` the identity, `tanh` or the positive part, all 1-Lipschitz entrywise and monotone, so `|T| <= |A|` in every norm
-that only sees sizes of entries. The constant is `|A|` exactly: `f` is the identity near zero (`tanh' (0) = 1`), respectively on the positive
-orthant, where every vector is a difference of two points.
+`T(v) = A f(v)` with `f` the identity, `tanh` or the positive part, all 1-Lipschitz entrywise and monotone, so `|T| <= |A|` in
+every norm that only sees sizes of entries. The constant is `|A|` exactly: `f` is the identity near zero (`tanh' (0) = 1`),
+respectively on the positive orthant, where every vector is a difference of two points.
 
-Non-normal: `A = P (a I + c N) P^-1` with `N` the shift, `P` a signed permutation, `a = mu/2`, `c = theta mu/2`. In `sum_i theta^i |v_i|` each
-column `j > 0` of `a I + c N` has the factor `a + c / theta = mu`, and the first one `a`; all of it is exact for powers of two `theta`. The
-spectral radius is `mu/2`, the Euclidean norm at least `c`, the length of the image of a unit vector.
+Non-normal: `A = P (a I + c N) P^-1` with `N` the shift, `P` a signed permutation, `a = mu/2`, `c = theta mu/2`. In
+`sum_i theta^i |v_i|` each column `j > 0` of `a I + c N` has the factor `a + c / theta = mu`, and the first one `a`; all of it is
+exact for powers of two `theta`. The spectral radius is `mu/2`, the Euclidean norm at least `c`, the length of the image of a unit
+vector.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One batched problem with everything that is known about it, and the operator all families share.
 
-Every family is `G(y, x) = C x + T(y - C x)` with `T(0) = 0`, so that `C x` is a fixed point at every input, and `G(C x, x) = C x` holds to
-the last bit: the difference is zero, and so is its image. If `T` is `t`-Lipschitz,
+Every family is `G(y, x) = C x + T(y - C x)` with `T(0) = 0`, so that `C x` is a fixed point at every input, and `G(C x, x) = C x`
+holds to the last bit: the difference is zero, and so is its image. If `T` is `t`-Lipschitz,
 
     |G(y1,x) - G(y2,x)| = |T(y1 - C x) - T(y2 - C x)| <= t |y1 - y2|,
     |G(y,x) - G(y,x')| <= |C (x - x')| + t |C (x - x')| <= (1 + t) |C| |x - x'|,

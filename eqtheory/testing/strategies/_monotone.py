@@ -1,18 +1,21 @@
 """Fixed-point forms of monotone equations `0 in M(v)`: resolvents, and relaxed (forward) steps.
 
-`M` is *m-strongly monotone* if `<M v - M w, v - w> >= m |v - w|^2`. Its resolvent `(I + s M)^-1` has the same zeros as `M` and contracts with
-`1/(1 + s m)`; for `m = 0` it is firmly nonexpansive. The relaxed step `v - s M v` contracts only if `M` is strongly monotone and `s` is small.
+`M` is *m-strongly monotone* if `<M v - M w, v - w> >= m |v - w|^2`. Its resolvent `(I + s M)^-1` has the same zeros as `M` and
+contracts with `1/(1 + s m)`; for `m = 0` it is firmly nonexpansive. The relaxed step `v - s M v` contracts only if `M` is strongly
+monotone and `s` is small.
 
 - symmetric: `M = Q diag(l) Q^T` with smallest entry `m`: resolvent `Q diag(1/(1 + s l)) Q^T`, factor `1/(1 + s m)` exactly;
-- skew: `M = m I + w J` with `J` a quarter turn in each of the planes of an orthonormal basis. On a plane `I + s M` multiplies lengths by
-  `|1 + s m + i s w|`, on a last axis without a partner by `1 + s m`: the factor is the reciprocal of the smaller one. At `m = 0` the relaxed step
-  expands for every `s > 0`, by `|1 - i s w| > 1`;
-- soft threshold: `M = m v + subdifferential of |v|_1`: resolvent `soft(v, s) / (1 + s m)`, factor `1/(1 + s m)` where entries stay above `s`;
-- relaxed: the symmetric `M` with largest entry `L` and `s = 2/(m + L)`: factor `(L - m)/(L + m)`, attained at both ends of the spectrum.
+- skew: `M = m I + w J` with `J` a quarter turn in each of the planes of an orthonormal basis. On a plane `I + s M` multiplies
+  lengths by `|1 + s m + i s w|`, on a last axis without a partner by `1 + s m`: the factor is the reciprocal of the smaller one.
+  At `m = 0` the relaxed step expands for every `s > 0`, by `|1 - i s w| > 1`;
+- soft threshold: `M = m v + subdifferential of |v|_1`: resolvent `soft(v, s) / (1 + s m)`, factor `1/(1 + s m)` where entries stay
+  above `s`;
+- relaxed: the symmetric `M` with largest entry `L` and `s = 2/(m + L)`: factor `(L - m)/(L + m)`, attained at both ends of the
+  spectrum.
 
 References:
     H. H. Bauschke, P. L. Combettes, Convex Analysis and Monotone Operator Theory in Hilbert Spaces, 2nd ed., Springer 2017,
-    Propositions 23.13 and 26.16.
+    chapters 22 and 23.
 """
 
 from __future__ import annotations
