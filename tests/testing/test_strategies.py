@@ -222,6 +222,28 @@ def test_the_euclidean_norm_sees_the_transient(instance: Instance) -> None:
         assert_contractive(instance.operator, instance.x, *instance.states, mu=0.99, norm=Euclidean())
 
 
+def test_declared_rounding_bounds_the_error_in_single_precision() -> None:
+    largest = 0.0
+
+    @MODEST
+    @given(instance=st.one_of(contractions(), non_normal_contractions(), monotone_operators()))
+    def check(instance: Instance) -> None:
+        nonlocal largest
+        known = instance.regularity
+        if known is None:
+            return
+        assert known.rounding is not None
+        y, x = instance.y.float(), instance.x.float()
+        norm, operator = known.state_norm, instance.operator
+        error = norm(operator(y, x).double() - operator(y.double(), x.double()))
+        bound = known.rounding.error(norm(y), x).double()
+        assert bool((error <= bound).all())
+        largest = max(largest, float((error / bound).max()))
+
+    check()
+    assert largest > 0.02  # not vacuous: within a factor of fifty of what happens
+
+
 # Averages, cycles, monotone maps.
 
 

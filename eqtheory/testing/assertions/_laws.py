@@ -49,7 +49,7 @@ def assert_fixed_point(operator: Operator, x: Any, y: Tensor, tol: Any, *, norm:
     batch = batch_of("y", y).shape[0]
     inputs_of(x, batch)
     chosen = norm_of(operator, norm)
-    allowed = claimed("tol", tol, x, batch).to(y.dtype)
+    allowed = claimed("tol", tol, x, batch).to(y)
     residual = chosen.distance(applied(operator, y, x), y)
     margins = relative_margin((residual, allowed))
     worst = int(margins.argmin())

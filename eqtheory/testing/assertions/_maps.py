@@ -44,7 +44,7 @@ def _slopes(
             return f"{pair}: slope {slope:.6g}, claimed {claim:.6g}, excess {slope - claim:.3g}"
 
         # A slope of twice the claim, or of one more, is what should be noticed for certain.
-        right = bound.to(delta.dtype) * delta
+        right = bound.to(delta) * delta
         entries = max(points[0][0].numel(), values[0][0].numel())
         found.append(compared((gap, right), delta, errors[i] + errors[j], right + delta, entries, witness))
     return found
@@ -98,15 +98,15 @@ def _ball_pairs(
     n = x.shape[0]
 
     def uniform() -> Tensor:
-        return torch.rand(n, generator=g, dtype=torch.float64).to(x.dtype)
+        return torch.rand(n, generator=g, dtype=torch.float64, device=g.device).to(x)
 
     def point() -> Tensor:
-        v = tangent(torch.randn(x.shape, generator=g, dtype=torch.float64).to(x.dtype))
+        v = tangent(torch.randn(x.shape, generator=g, dtype=torch.float64, device=g.device).to(x))
         length = norm(v)
         return x + spread((1 - 2.0**-10) * radius * uniform() / torch.where(length > 0, length, 1.0), x) * v
 
     first, second = point(), point()
-    share = torch.where(torch.arange(n) % 2 == 0, 1.0, 10.0 ** (-6 * uniform()))
+    share = torch.where(torch.arange(n, device=x.device) % 2 == 0, 1.0, 10.0 ** (-6 * uniform()))
     second = first + spread(share, x) * (second - first)
     # Outside the domain the centre stands in: pairs of two centres are left out later.
     first = torch.where(spread(contains(first), x), first, x)
@@ -156,11 +156,11 @@ def assert_locally_lipschitz(
     """
     batch = batch_of("x", x).shape[0]
     count("pairs", pairs, "pass for example pairs=32")
-    radii = claimed("radius", radius, x, batch).to(x.dtype)
+    radii = claimed("radius", radius, x, batch).to(x)
     if not bool((radii > 0).all() and radii.isfinite().all()):
         raise InputError("radius", str(float(radii.min())), "finite radii > 0", "pass for example radius=0.1")
     tangent: Map = lambda v: v  # noqa: E731  (one of two)
-    inside: Map = contains or (lambda z: torch.ones(z.shape[0], dtype=torch.bool))
+    inside: Map = contains or (lambda z: torch.ones(z.shape[0], dtype=torch.bool, device=z.device))
     norm = input_norm or Euclidean()
     if isinstance(function, Target):
         tangent, inside, norm = function.tangent, contains or function.contains, input_norm or function.input_norm

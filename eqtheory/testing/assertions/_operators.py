@@ -52,7 +52,7 @@ def _in_the_state(
             pair = f"y1 = {row(states[i], k)}, y2 = {row(states[j], k)}, x = {row(x, k)}"
             return f"{pair}: slope {slope:.6g}, claimed {claim:.6g}, excess {slope - claim:.3g}"
 
-        sides = contraction.sides(gap_after=after, gap_before=before, mu=mu.to(before.dtype))
+        sides = contraction.sides(gap_after=after, gap_before=before, mu=mu.to(before))
         # A slope of one more than claimed is what should be noticed for certain.
         found.append(compared(sides, before, errors[i] + errors[j], before, states[0][0].numel(), witness))
     return found

@@ -69,7 +69,8 @@ def _bump_in_the_input() -> Any:
 
 def _smooth_pointwise() -> Any:
     # y/2 + (1/2 - x^2) x tanh(y/x), and y/2 at x = 0: the factor is 1 - x^2, attained at y = 0, and 1/2 at zero. With s = y/x,
-    # dG/dx = -2 x^2 tanh s + (1/2 - x^2)(tanh s - s / cosh^2 s), where the bracket is at most 1.2 in size: (R2) holds.
+    # dG/dx = -2 x^2 tanh s + (1/2 - x^2)(tanh s - s / cosh^2 s). The last bracket is odd and grows to 1, so that the size is at most
+    # 2 x^2 + (1/2 - x^2) <= 1: (R2) holds.
     def G(y: Tensor, x: Tensor) -> Tensor:
         safe = torch.where(x == 0, 1.0, x)
         return y / 2 + torch.where(x == 0, 0.0, (0.5 - x**2) * x * torch.tanh(y / safe))
