@@ -4,9 +4,10 @@ Checks: `finite` (finite results at finite arguments), `shape` (shape and type o
 equal results, and stay as they were), `batch_independent`, `R1` (contractive in the state), `R2` (simple in the input), `gradient`
 (automatic derivatives are those of the function).
 
-`R1` is refuted by a pair of states whose certified slope is at least `1 - RESOLUTION`, or above what is declared; `R2` by a pair of
-inputs whose certified slope exceeds `LARGEST_BUDGET (1 + |y|)`, or what is declared. Both are about the domain of the case, in its
-norm. The rule behind every expectation: what is broken is never `proved`, and where the fault is within reach it is `refuted`.
+`R1` is refuted by a pair of states whose certified slope is at least `1 - RESOLUTION`; a declared factor that is too small but below
+one need not be refuted and is never proved. `R2` is refuted by a pair of inputs whose certified slope exceeds
+`LARGEST_BUDGET (1 + |y|)`, or what is declared. Both are about the domain of the case, in its norm. The rule behind every
+expectation: what is broken is never `proved`, and where the fault is within reach it is `refuted`.
 """
 
 from __future__ import annotations
