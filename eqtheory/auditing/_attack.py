@@ -1,0 +1,280 @@
+r"""(R1) and (R2) attacked: the steepest pairs of states, and of inputs, that can be found.
+
+**(R1)** at resolution `r`: no two states of the region have slope `1 - r` or more. Slopes below one that come arbitrarily close to it are no
+uniform contraction (N1, `softplus`), and no finite computation tells `1 - 1e-9` from them; so the resolution is part of the statement.
+
+**(R2)** at budget `B`: no two inputs have slope above `B (1 + |y|)`; where `L0, L1` are declared, none above `L0 + L1 |y|`. The map that is searched is
+`G(y, x) / w(y)` with the weight `w = 1 + |y|` or `L0 + L1 |y|`, over inputs, with states as parameters.
+
+Refutations are by pairs of values alone, so a wrong derivative can mislead the search and not the verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Generator, Tensor
+
+from eqtheory.auditing._laws import refuted
+from eqtheory.auditing._proof import Proof
+from eqtheory.auditing._subject import Subject, decades
+from eqtheory.bounds import Bound, BoundOrderError, Bracket, Side, Verdict, VerdictKind
+from eqtheory.lipschitz import Search, Witnessed, steepest
+from eqtheory.nests import spread
+from eqtheory.norms import rows_of
+
+__all__ = ["Attack", "attack_R1", "attack_R2"]
+
+_SEPARATION = 1e-14
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """What an attack has come to.
+
+    Args:
+        verdict: on the property.
+        lower: the largest certified slope, of pairs.
+        upper: what is proved or declared, if anything.
+        witness: the pairs, the steepest first.
+        note: one line on what else was seen.
+    """
+
+    verdict: Verdict
+    lower: Bound
+    upper: Bound | None
+    witness: Witnessed
+    note: str = ""
+
+    @property
+    def bracket(self) -> Bracket | None:
+        """Both sides, where there are both and they do not cross."""
+        if self.upper is None or not bool(torch.as_tensor(self.lower.value) <= torch.as_tensor(self.upper.value)):
+            return None
+        return Bracket(self.lower, self.upper)
+
+
+def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search, generator: Generator) -> Attack:
+    """Look for states that are not brought together.
+
+    Args:
+        subject: what is audited.
+        proof: what could be proved.
+        resolution: slopes from `1 - resolution` on count as not contractive.
+        search: how long to look.
+        generator: source of randomness.
+
+    Returns:
+        The attack on (R1).
+
+    Raises:
+        BoundOrderError: a proved bound is exceeded by a pair, which is a fault of this library.
+    """
+    wider = decades(subject, generator)
+    how = replace(
+        search,
+        region=subject.states,
+        parameter_region=subject.inputs,
+        norm=subject.norm,
+        rounding=subject.rounding,
+        separation=_SEPARATION,
+    )
+    found = pairs_only(steepest(subject.at, wider.y, wider.flat, search=how, generator=generator))
+    lower = found.worst()
+    trials = found.evaluations
+    declared = _declared_factors(subject, found)
+    if proof.mu is not None:
+        _consistent(lower, proof.mu)
+    if float(lower.value) >= 1 - resolution:
+        verdict = refuted(
+            f"{found.at(0)}",
+            f"slopes of pairs, resolution {resolution:g}",
+            trials=trials,
+            margin=1 - float(lower.value),
+        )
+        return Attack(verdict, lower, proof.mu, found, _fading(subject, found))
+    if declared is not None:
+        excess = found.values.to(torch.float64) - declared.to(torch.float64)
+        worst = int(excess.argmax())
+        if float(excess[worst]) > 0:
+            text = f"{found.at(worst)}, where {float(declared[worst]):.6g} is declared"
+            return Attack(
+                refuted(text, "slopes of pairs", trials=trials, margin=-float(excess[worst])), lower, None, found
+            )
+    margin = 1 - float(lower.value)
+    if proof.mu is not None and float(proof.mu.value) <= 1 - resolution:
+        verdict = Verdict(VerdictKind.PROVED, trials=trials, worst_margin=1 - float(proof.mu.value), method=proof.how)
+        return Attack(verdict, lower, proof.mu, found)
+    verdict = Verdict(
+        VerdictKind.NOT_REFUTED, trials=trials, worst_margin=margin, method="search by pairs, points and halving"
+    )
+    return Attack(verdict, lower, _declared(subject, "mu"), found, proof.why)
+
+
+def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, generator: Generator) -> Attack:
+    """Look for inputs that are driven apart.
+
+    Args:
+        subject: what is audited.
+        proof: what could be proved.
+        budget: slopes above `budget (1 + |y|)` count as unbounded.
+        search: how long to look.
+        generator: source of randomness.
+
+    Returns:
+        The attack on (R2); `lower` is the largest slope over `1 + |y|`, or over what is declared.
+
+    Raises:
+        BoundOrderError: a proved bound is exceeded by a pair, which is a fault of this library.
+    """
+    wider = decades(subject, generator)
+    declared = _declared_budget(subject)
+    shape = subject.y.shape
+
+    def weight(y: Tensor) -> Tensor:
+        size = subject.norm(y)
+        return 1 + size if declared is None else declared[0] + declared[1] * size
+
+    def scaled(flat: Tensor, state: Tensor) -> Tensor:
+        y = state.reshape(-1, *shape[1:])
+        value = subject.at(y, flat)
+        w = weight(y)
+        return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
+
+    how = replace(
+        search,
+        region=subject.inputs,
+        parameter_region=_Flattened(subject, shape),
+        norm=subject.input_norm,
+        output_norm=subject.norm,
+        rounding=subject.rounding if declared is None else None,
+        separation=_SEPARATION,
+    )
+    found = pairs_only(steepest(scaled, wider.flat, rows_of(wider.y), search=how, generator=generator))
+    lower, trials = found.worst(), found.evaluations
+    limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, "the declared budget")
+    if proof.L0 is not None and declared is None:
+        _consistent(lower, proof.L0)
+    if float(lower.value) > limit:
+        state = found.parameters[0].reshape(1, *shape[1:])
+        size = float(subject.norm(state))
+        slope = float(lower.value) * float(weight(state))
+        text = f"inputs {found.at(0).partition(' between ')[2] or found.at(0)} at |y| = {size:.4g}: slope {slope:.6g}"
+        return Attack(
+            refuted(text, f"slopes of pairs against {words}", trials=trials, margin=1 - float(lower.value) / limit),
+            lower,
+            None,
+            found,
+        )
+    if proof.L0 is not None:
+        verdict = Verdict(
+            VerdictKind.PROVED, trials=trials, worst_margin=1 - float(lower.value) / limit, method=proof.how
+        )
+        return Attack(verdict, lower, proof.L0, found)
+    method = f"search by pairs, points and halving, against {words}"
+    verdict = Verdict(
+        VerdictKind.NOT_REFUTED, trials=trials, worst_margin=1 - float(lower.value) / limit, method=method
+    )
+    return Attack(verdict, lower, _declared(subject, "L0"), found, proof.why)
+
+
+def pairs_only(found: Witnessed) -> Witnessed:
+    """Drop what rests on derivatives.
+
+    Args:
+        found: rows of a search; where both points coincide a derivative was taken.
+
+    Returns:
+        The pairs, the steepest first; one flat pair where there is none.
+    """
+    if found.b is None:
+        return found
+    distinct = (found.a != found.b).reshape(found.a.shape[0], -1).any(dim=1)
+    rows = distinct.nonzero().reshape(-1)
+    if len(rows) == 0:
+        return replace(found, bound=replace(found.bound, value=torch.zeros_like(found.values)))
+    return replace(
+        found,
+        bound=replace(
+            found.bound,
+            value=found.values[rows],
+            assumptions=("evaluations err by at most 64 unit roundoffs of their size",),
+        ),
+        a=found.a[rows],
+        b=found.b[rows],
+        parameters=found.parameters[rows],
+    )
+
+
+class _Flattened:
+    """A region of states, for states written as vectors."""
+
+    def __init__(self, subject: Subject, shape: torch.Size) -> None:
+        self.inner, self.shape = subject.states, shape
+
+    def project(self, flat: Tensor) -> Tensor:
+        """Project the states; see `Region`."""
+        return rows_of(self.inner.project(flat.reshape(-1, *self.shape[1:])))
+
+
+def _consistent(lower: Bound, upper: Bound) -> None:
+    # A pair steeper than a bound that was proved here means that the proof is wrong, which must not pass.
+    slack = 1e-9
+    if float(lower.value) > float(upper.value) * (1 + slack):
+        message = f"a pair has slope {float(lower.value):.9g}, but {upper.method} proved {float(upper.value):.9g}: one of them is wrong"
+        raise BoundOrderError(message)
+
+
+def _declared(subject: Subject, which: str) -> Bound | None:
+    if subject.G.regularity is None:
+        return None
+    bound: Any = getattr(subject.G.regularity, which)
+    usable = isinstance(bound, Bound) and bound.side in (Side.UPPER, Side.EXACT) and not isinstance(bound.value, Tensor)
+    return bound if usable else None
+
+
+def _declared_factors(subject: Subject, found: Witnessed) -> Tensor | None:
+    """Declared factors at the inputs of the pairs, raised by what rounding may add.
+
+    Returns:
+        Shape `(pairs,)`, or `None` where none are declared.
+    """
+    declared = subject.G.regularity
+    if declared is None or declared.mu.side not in (Side.UPPER, Side.EXACT):
+        return None
+    rows = torch.zeros(found.parameters.shape[0], dtype=torch.int64, device=found.parameters.device)
+    value = torch.as_tensor(declared.mu.at(subject.raveled.nest(found.parameters, rows)), dtype=torch.float64)
+    return value.reshape(-1).expand(found.parameters.shape[0]) * (1 + 1e-9)
+
+
+def _declared_budget(subject: Subject) -> tuple[float, float] | None:
+    declared = subject.G.regularity
+    if declared is None:
+        return None
+    bounds = (declared.L0, declared.L1)
+    if any(
+        b.side not in (Side.UPPER, Side.EXACT) or isinstance(b.value, Tensor) and b.value.numel() != 1 for b in bounds
+    ):
+        return None
+    values = tuple(float(b.value) for b in bounds)
+    if not all(v < float("inf") for v in values) or sum(values) == 0:
+        return None
+    return values[0] * (1 + 1e-9), values[1] * (1 + 1e-9)
+
+
+def _fading(subject: Subject, found: Witnessed) -> str:
+    """Whether factors below one were seen to approach one, rather than to exceed it.
+
+    Returns:
+        A sentence, or nothing.
+    """
+    if float(found.values[0]) >= 1 or found.parameters.shape[1] == 0:
+        return ""
+    where = ", ".join(f"{v:.3g}" for v in found.parameters[0][:4].tolist())
+    return (
+        f"no pair expands, but the factor comes within {1 - float(found.values[0]):.1e} of 1 at x = [{where}]: it may not be bounded away from "
+        "one locally (N1), and no fixed number of iterations then serves all inputs"
+    )
