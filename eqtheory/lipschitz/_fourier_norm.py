@@ -174,15 +174,15 @@ def translation_invariant_norm(
         require_finite("function(impulse)", response, "repair the map")
         # Each value is a sum of that many products, in whatever order, of the responses and a signal.
         reach = float(response.abs().sum((0, *cells)).amax())
-        slack = gamma(8 * (prod(grid) * channels + 8), dtype) * reach
+        unit = gamma(8 * (prod(grid) * channels + 8), dtype)
         for _ in range(_TRIALS):
             x, y = torch.randn(2, 1, channels, *grid, generator=source, dtype=dtype)
             a = 1 + float(torch.rand((), generator=source, dtype=dtype))
             peak = float(x.abs().amax()) * a + float(y.abs().amax())
-            _same("linear", function(a * x + y), a * function(x) + function(y), slack * peak, "subtract its value at zero")
+            _same("linear", function(a * x + y), a * function(x) + function(y), unit, reach * peak, "subtract its value at zero")
             shift = [int(torch.randint(n, (), generator=source)) for n in grid]
             moved = function(x.roll(shift, cells))
-            _same(f"invariant under the shift {shift}", moved, function(x).roll(shift, cells), slack * peak, "use padding_mode")
+            _same(f"invariant under the shift {shift}", moved, function(x).roll(shift, cells), unit, reach * peak, "use circular padding")
     # The response at cell j to an impulse at 0 is the tap that reads -j; opposite frequencies have conjugate blocks, so the sign does not matter.
     K = response.detach().to("cpu", torch.float64).transpose(0, 1)[None]
     ones = (1,) * len(grid)
@@ -191,7 +191,8 @@ def translation_invariant_norm(
     return bracket((lower, upper), Euclidean(), "symbol of the impulse responses", Evidence.DECLARED, *seen)
 
 
-def _same(what: str, came: Tensor, needed: Tensor, slack: float, remedy: str) -> None:
+def _same(what: str, came: Tensor, needed: Tensor, unit: float, size: float, remedy: str) -> None:
     gap = float((came - needed).abs().amax())
+    slack = unit * (size + float(came.abs().amax()) + float(needed.abs().amax()))
     if not gap <= slack:
         raise InputError("function", f"a gap of {gap:.3g}", f"a map that is {what} (up to {slack:.3g})", remedy)
