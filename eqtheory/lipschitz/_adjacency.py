@@ -4,17 +4,17 @@ r"""What is proved about the norm and the spectrum of an adjacency matrix, dense
 
     |A|_2 <= sqrt(max_i (|A| q)_i / p_i  *  max_j (|A|^T p)_j / q_j):
 
-by Cauchy-Schwarz `(sum_j a_ij x_j)^2 <= (sum_j |a_ij| q_j) (sum_j |a_ij| x_j^2 / q_j)`, and summing over `i`. Where `A` has no negative entry and its
-graph is connected, the leading singular vectors give equality; they are approached by a power iteration, every step of which proves its own bound,
-so that nothing about its convergence is trusted. It starts from the roots of the numbers of neighbours, which are already the leading vectors of a
-symmetrically normalised adjacency matrix. All terms are positive: a sum over `d` neighbours errs by at most `gamma_{d+1}` relatively.
+by Cauchy-Schwarz `(sum_j a_ij x_j)^2 <= (sum_j |a_ij| q_j) (sum_j |a_ij| x_j^2 / q_j)`, and summing over `i`. Where `A` has no
+negative entry and its graph is connected, the leading singular vectors give equality; they are approached by a power
+iteration, every step of which proves its own bound, so that nothing about its convergence is trusted. It starts from the roots
+of the numbers of neighbours, which are already the leading vectors of a symmetrically normalised adjacency matrix. All terms
+are positive: a sum over `d` neighbours errs by at most `gamma_{d+1}` relatively.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -68,10 +68,8 @@ class Adjacency:
             raise ShapeError("adjacency", came, "a matrix with at least one node", "pass one matrix, not a batch")
         if matrix.is_complex():
             raise InputError("adjacency", f"dtype {matrix.dtype}", "real entries", "take the real part")
-        if matrix.layout is torch.sparse_csr:
-            matrix = matrix.to_sparse_coo().coalesce()
-        elif matrix.layout is torch.strided:
-            matrix = matrix.to_sparse_coo().coalesce()
+        if matrix.layout in {torch.sparse_csr, torch.strided}:
+            matrix = matrix.to_sparse(layout=torch.sparse_coo).coalesce()
         elif matrix.layout is not torch.sparse_coo:
             raise InputError("adjacency", f"layout {matrix.layout}", "strided, COO or CSR", "use .to_sparse_coo()")
         if not matrix.is_coalesced():
@@ -156,7 +154,7 @@ class Adjacency:
             return -radius, radius
         peak = float(self.values.abs().amax()) if self.values.numel() else 0.0
         scale = float(torch.exp2(torch.floor(torch.log2(torch.tensor(peak, dtype=torch.float64))))) if peak > 0 else 1.0
-        A = cast("Tensor", self.dense) / scale
+        A = self.dense / scale
         top, bottom = largest_eigenvalue(A)[0] * scale, -largest_eigenvalue(-A)[0] * scale
         return max(bottom, -radius), min(top, radius)
 

@@ -1,17 +1,20 @@
 r"""Largest eigenvalues and singular values of dense matrices, from above by a Cholesky test and from below by one vector.
 
-**Eigenvalues.** For symmetric `H` and a guess `s` let Cholesky's factorisation of `M = fl(s I - H)` run to completion. Then `R^T R = M + E` with
-`|E|_2 <= gamma_{n+1} / (1 - gamma_{n+1}) tr M` (Demmel 1989; Higham 2002, theorem 10.5), only the diagonal of `M` was rounded, and so
+**Eigenvalues.** For symmetric `H` and a guess `s` let Cholesky's factorisation of `M = fl(s I - H)` run to completion. Then
+`R^T R = M + E` with `|E|_2 <= gamma_{n+1} / (1 - gamma_{n+1}) tr M` (Demmel 1989; Higham 2002, theorem 10.5), only the
+diagonal of `M` was rounded, and so
 
     lambda_max(H) <= s + gamma_{n+1} / (1 - gamma_{n+1}) tr M + u max diag M.
 
-The guess may come from anywhere; here a full decomposition of small matrices and Lanczos' iteration for large ones, and a guess that is too
-small is raised until the factorisation exists. The largest sum of a row of `|H|` needs no guess and caps the result.
+The guess may come from anywhere; here a full decomposition of small matrices and Lanczos' iteration for large ones, and a
+guess that is too small is raised until the factorisation exists. The largest sum of a row of `|H|` needs no guess and caps the
+result.
 
 **Singular values.** `|A|_2^2 = lambda_max(A^T A)`, and the rounded product is off by at most `gamma_m |A|_F^2`.
 
 References:
-    Higham 2002, Accuracy and Stability of Numerical Algorithms, chapter 10; Rump 2006, Verification of positive definiteness, BIT 46.
+    Higham 2002, Accuracy and Stability of Numerical Algorithms, chapter 10; Rump 2006, Verification of positive definiteness,
+    BIT 46.
 """
 
 from __future__ import annotations
@@ -73,7 +76,9 @@ def known_norm(norm: Norm | None) -> Norm:
     chosen = Euclidean() if norm is None else norm
     if not isinstance(chosen, (Euclidean, Sum, Sup)):
         came = getattr(chosen, "name", type(chosen).__name__)
-        raise InputError("norm", came, "Euclidean(), Sum() or Sup()", "use operator_norm on the dense matrix for others")
+        raise InputError(
+            "norm", came, "Euclidean(), Sum() or Sup()", "use operator_norm on the dense matrix for others"
+        )
     return chosen
 
 

@@ -1,7 +1,7 @@
 """The geometry of a convolution: which input every tap of every output reads, as one small table per axis.
 
-A padding copies inputs (circular, reflect, replicate) or reads nothing (zeros), axis by axis. With the table `reads[o, t]` of an axis, the input
-that tap `t` of output `o` reads there (-1 for none), the matrix of the convolution has the entries
+A padding copies inputs (circular, reflect, replicate) or reads nothing (zeros), axis by axis. With the table `reads[o, t]` of
+an axis, the input that tap `t` of output `o` reads there (-1 for none), the matrix of the convolution has the entries
 `sum of K_t over the taps t with reads(o, t) = i`, and sums of absolute values factor into small products, one per axis.
 
 A transposed convolution is the transpose of the matrix of a zero-padded one, with inputs and outputs exchanged.
@@ -116,13 +116,14 @@ class Convolution:
         M, N = prod(self.outputs), prod(self.size)
         A = torch.zeros(M, N, c_out, c_in, dtype=torch.float64)
         tables = [self.reads(axis) for axis in self.axes]
-        rows = torch.arange(M)
+        rows, taps = torch.arange(M), self.weight[group]
         for tap in product(*(range(k) for k in self.kernel)):
             cell, inside = torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=torch.bool)
             for table, t, n in zip(tables, tap, self.size, strict=True):
                 cell = (cell[:, None] * n + table[:, t]).flatten()
                 inside = (inside[:, None] & (table[:, t] >= 0)).flatten()
-            A[rows[inside], cell[inside]] += self.weight[(group, slice(None), slice(None), *tap)]
+            at: tuple[slice | int, ...] = (slice(None), slice(None), *tap)
+            A[rows[inside], cell[inside]] += taps[at]
         return A.permute(2, 0, 3, 1).reshape(c_out * M, c_in * N)
 
     def row_sums(self) -> Tensor:
@@ -166,14 +167,16 @@ class Convolution:
         weight = (self.weight.abs() if absolute else self.weight).flatten(0, 1)
         F = torch.nn.functional
         function = (F.conv1d, F.conv2d, F.conv3d)[len(self.size) - 1]
-        y = function(x[None], weight, None, self.stride, 0, self.dilation, self.weight.shape[0])[0]  # type: ignore[operator]
+        y = function(x[None], weight, None, self.stride, 0, self.dilation, self.weight.shape[0])[0]
         return y[(slice(None), *(slice(m) for m in self.outputs))]
 
 
 def _per_axis(name: str, value: Ints, axes: int, least: int) -> tuple[int, ...]:
     values = (value,) * axes if isinstance(value, int) else tuple(value)
     if len(values) != axes or any(not isinstance(v, int) or v < least for v in values):
-        raise InputError(name, repr(value), f"an integer >= {least}, or {axes} of them", f"pass for example {name}={least}")
+        raise InputError(
+            name, repr(value), f"an integer >= {least}, or {axes} of them", f"pass for example {name}={least}"
+        )
     return values
 
 
@@ -224,8 +227,10 @@ def convolution(
     kernel = tuple(weight.shape[2:])
     reach = tuple(d * (k - 1) for d, k in zip(dilations, kernel, strict=True))
     if not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:
-        raise InputError("groups", repr(groups), f"a divisor of weight.shape[0] = {weight.shape[0]}", "pass module.groups")
-    K = weight.detach().to("cpu", torch.float64).unflatten(0, (groups, -1))
+        raise InputError(
+            "groups", repr(groups), f"a divisor of weight.shape[0] = {weight.shape[0]}", "pass module.groups"
+        )
+    K = weight.detach().to("cpu", torch.float64).reshape(groups, -1, *weight.shape[1:])
     pads = _pads(padding, reach, strides, transposed=transposed)
     if transposed:
         more = _per_axis("output_padding", output_padding, axes, 0)

@@ -1,21 +1,23 @@
 r"""The norm of a convolution as the linear map it is: padding, stride, dilation and groups included.
 
-The singular values of the kernel reshaped to a matrix are not those of the convolution; both can be larger, by up to the square root of the number
-of taps.
+The singular values of the kernel reshaped to a matrix are not those of the convolution; both can be larger, by up to the
+square root of the number of taps.
 
 **Circular padding** with as many outputs as the strided torus has cells: exact, frequency by frequency (`_symbol`).
 
-**Zero padding** is a compression: let `E` place the input on a torus of `N` cells per axis and `R` read the outputs off. For `N >= n + max(before,
-after)`, and `N` above the last strided output, no tap reads an input around the torus, so `T = R C E` with a circular convolution `C`, and `|R|, |E|
-<= 1` give `|T|_2 <= |C|_2`. The same holds where the torus is antiperiodic, since nothing that is wrapped is ever read. Both kinds, per axis, and the
-smallest two sizes are evaluated and the smallest bound wins; for the kernel (1, 1, 1) the antiperiodic torus of `n + 1` cells attains the norm.
+**Zero padding** is a compression: let `E` place the input on a torus of `N` cells per axis and `R` read the outputs off. For
+`N >= n + max(before, after)`, and `N` above the last strided output, no tap reads an input around the torus, so `T = R C E`
+with a circular convolution `C`, and `|R|, |E| <= 1` give `|T|_2 <= |C|_2`. The same holds where the torus is antiperiodic,
+since nothing that is wrapped is ever read. Both kinds, per axis, and the smallest two sizes are evaluated and the smallest
+bound wins; for the kernel (1, 1, 1) the antiperiodic torus of `n + 1` cells attains the norm.
 
-**Reflection and replication** `T = Z P`: the norm of the padding `P` is the root of the largest number of copies of one input, and `Z` is a
-convolution without padding.
+**Reflection and replication** `T = Z P`: the norm of the padding `P` is the root of the largest number of copies of one input,
+and `Z` is a convolution without padding.
 
 **Dense.** Maps of up to 4096 inputs per group are written out instead, which is exact in every mode.
 
-**Sums and maxima.** The norm from sup to sup is the largest absolute row sum, from l1 to l1 the largest column sum; they factor over the axes.
+**Sums and maxima.** The norm from sup to sup is the largest absolute row sum, from l1 to l1 the largest column sum; they
+factor over the axes.
 
 References:
     Sedghi, Gupta, Long 2019, The Singular Values of Convolutional Layers, ICLR (periodic case); Davis 1979, Circulant Matrices.
@@ -75,8 +77,8 @@ def convolution_norm(
         norm: Euclidean by default; Sum and Sup are known too.
 
     Returns:
-        Both sides proved. They agree to 1e-8 where the norm is exact: circular padding that keeps the size, dense maps, and sums where no output
-        reads an input twice. Cost: one small matrix per frequency, or `O(inputs^2 outputs)` when dense.
+        Both sides proved. They agree to 1e-8 where the norm is exact: circular padding that keeps the size, dense maps, and
+        sums where no output reads an input twice. Cost: one small matrix per frequency, or `O(inputs^2 outputs)` when dense.
 
     Raises:
         InputError: an argument torch would not take, or another norm.
@@ -126,8 +128,12 @@ def convolution_norm_of(module: nn.Module, size: Ints, *, norm: Norm | None = No
         >>> bool(abs(found.upper.value - layer.weight.abs().item()) < 1e-6)
         True
     """
-    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        raise InputError("module", type(module).__name__, "a convolution of torch.nn", "pass its weight to convolution_norm")
+    if not isinstance(
+        module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    ):
+        raise InputError(
+            "module", type(module).__name__, "a convolution of torch.nn", "pass its weight to convolution_norm"
+        )
     return convolution_norm(
         module.weight,
         size,
@@ -243,7 +249,7 @@ def _lower(conv: Convolution, start: Tensor | None) -> float:
         shape = (groups * c_in, *conv.size)
         start = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = start
-    _, pullback = torch.func.vjp(conv.apply, x)
+    pullback = torch.func.vjp(conv.apply, x)[1]
     for _ in range(_STEPS):
         (x,) = pullback(conv.apply(x))
         length = torch.linalg.vector_norm(x)
@@ -265,7 +271,9 @@ def _dense(conv: Convolution, norm: Norm) -> tuple[float, float]:
     sides = [dense_norm(conv.matrix(group), norm) for group in range(conv.weight.shape[0])]
     lower, upper = max(s[0] for s in sides), max(s[1] for s in sides)
     shared = conv.taps_on_one_input()
-    if shared > 1:  # entries are sums of several taps; their errors are bounded by Schur's test, or by one of its factors
+    if (
+        shared > 1
+    ):  # entries are sums of several taps; their errors are bounded by Schur's test, or by one of its factors
         rows, columns = float(conv.row_sums().amax()), float(conv.column_sums().amax())
         size = max(rows, columns) * (1 + _sum_rounding(conv))
         lower, upper = lower - gamma(shared, torch.float64) * size, upper + gamma(shared + 2, torch.float64) * size
@@ -311,7 +319,7 @@ def _probe(conv: Convolution, norm: Norm, at: tuple[int, ...]) -> Tensor:
     if not isinstance(norm, Sup):
         x[at] = 1.0
         return x
-    y, pullback = torch.func.vjp(conv.apply, x)
+    y, pullback = torch.func.vjp(conv.apply, x)[:2]
     probe = torch.zeros_like(y)
     probe[at] = 1.0
     (row,) = pullback(probe)

@@ -2,18 +2,18 @@ r"""The norm of a linear map that acts mode by mode on the half spectrum of a re
 
 The layer is `x -> irfftn(M rfftn(x))`, a matrix `M_k` at every stored frequency `k = (k_1, ..., k_d)`, `0 <= k_d <= n_d / 2`.
 
-**Modes with a partner that is not stored** (`0 < k_d < n_d / 2`). The inverse transform supplies the conjugate at `-k`, so the real map has the blocks
-`M_k` at `k` and `conj M_k` at `-k`.
+**Modes with a partner that is not stored** (`0 < k_d < n_d / 2`). The inverse transform supplies the conjugate at `-k`, so the
+real map has the blocks `M_k` at `k` and `conj M_k` at `-k`.
 
-**Modes that are stored together with their partner** (`k_d = 0`, and `k_d = n_d / 2` for even `n_d`). There `-k` lies in the same stored plane, and
-the last inverse transform drops the imaginary part of that plane. With `z = M x^` on the plane, `Re` of its inverse transform has the coefficients
-`(z_k + conj z_{-k}) / 2`, and `conj x^_{-k} = x^_k` for real `x`:
+**Modes that are stored together with their partner** (`k_d = 0`, and `k_d = n_d / 2` for even `n_d`). There `-k` lies in the
+same stored plane, and the last inverse transform drops the imaginary part of that plane. With `z = M x^` on the plane, `Re` of
+its inverse transform has the coefficients `(z_k + conj z_{-k}) / 2`, and `conj x^_{-k} = x^_k` for real `x`:
 
     H_k = (M_k + conj M_{-k}) / 2,
 
-the Hermitian part (in the frequency, not in the channels). What is antisymmetric in `M` there does nothing. The blocks are now those of a real map on
-all frequencies and the transforms are unitary up to a factor that cancels: the norm is `max_k |H_k|_2`, exactly, and the complex maximum is the
-real one because the map is real.
+the Hermitian part (in the frequency, not in the channels). What is antisymmetric in `M` there does nothing. The blocks are now
+those of a real map on all frequencies and the transforms are unitary up to a factor that cancels: the norm is `max_k |H_k|_2`,
+exactly, and the complex maximum is the real one because the map is real.
 
 **Rounding.** Halving the sum rounds once, `|E| <= u |H|` entry by entry, at most `2 u sqrt(min(c_out, c_in))` of the norm.
 
@@ -90,12 +90,14 @@ def place_modes(weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
     """Lay the truncated weights of a Fourier neural operator out on a half spectrum.
 
     Args:
-        weights: `2^(d-1)` blocks of shape `(c_in, c_out, m_1, ..., m_d)`, the signs of the first `d - 1` frequencies being `+, -` for two axes and
-            `++, -+, +-, --` for three: a block of negative frequencies fills the last `m_i` entries of its axis.
+        weights: `2^(d-1)` blocks of shape `(c_in, c_out, m_1, ..., m_d)`, the signs of the first `d - 1` frequencies being
+            `+, -` for two axes and `++, -+, +-, --` for three: a block of negative frequencies fills the last `m_i` entries of
+            its axis.
         size: the grid.
 
     Returns:
-        The multiplier, shape `(c_out, c_in, n_1, ..., n_d // 2 + 1)`, zero elsewhere. Where blocks overlap the later one stays, as in the layer.
+        The multiplier, shape `(c_out, c_in, n_1, ..., n_d // 2 + 1)`, zero elsewhere. Where blocks overlap the later one
+        stays, as in the layer.
 
     Raises:
         InputError: the wrong number of blocks.
@@ -137,8 +139,9 @@ def translation_invariant_norm(
 ) -> Bracket:
     """Bracket the Euclidean norm of a linear map on a periodic grid that commutes with shifts, from its answers to impulses.
 
-    The map is a circular convolution with its impulse responses, so the norm is that of the symbol at every frequency. That it is linear and commutes
-    with shifts is looked at on random signals, which can refute it and does not prove it: the evidence is `DECLARED`.
+    The map is a circular convolution with its impulse responses, so the norm is that of the symbol at every frequency. That it
+    is linear and commutes with shifts is looked at on random signals, which can refute it and does not prove it: the evidence
+    is `DECLARED`.
 
     Args:
         function: maps `(batch, channels, *size)` to `(batch, c_out, *size)`.
@@ -165,7 +168,7 @@ def translation_invariant_norm(
     source = generator or torch.Generator().manual_seed(0)
     cells = tuple(range(2, 2 + len(grid)))
     impulses = torch.zeros(channels, channels, *grid, dtype=dtype)
-    impulses[(torch.arange(channels), torch.arange(channels), *(0,) * len(grid))] = 1.0
+    impulses.flatten(2)[:, :, 0].fill_diagonal_(1.0)
     with torch.no_grad():
         response = function(impulses)
         if not isinstance(response, Tensor) or response.ndim != 2 + len(grid) or response.shape[2:] != grid:
@@ -179,11 +182,26 @@ def translation_invariant_norm(
             x, y = torch.randn(2, 1, channels, *grid, generator=source, dtype=dtype)
             a = 1 + float(torch.rand((), generator=source, dtype=dtype))
             peak = float(x.abs().amax()) * a + float(y.abs().amax())
-            _same("linear", function(a * x + y), a * function(x) + function(y), unit, reach * peak, "subtract its value at zero")
+            _same(
+                "linear",
+                function(a * x + y),
+                a * function(x) + function(y),
+                unit,
+                reach * peak,
+                "subtract its value at zero",
+            )
             shift = [int(torch.randint(n, (), generator=source)) for n in grid]
             moved = function(x.roll(shift, cells))
-            _same(f"invariant under the shift {shift}", moved, function(x).roll(shift, cells), unit, reach * peak, "use circular padding")
-    # The response at cell j to an impulse at 0 is the tap that reads -j; opposite frequencies have conjugate blocks, so the sign does not matter.
+            _same(
+                f"invariant under the shift {shift}",
+                moved,
+                function(x).roll(shift, cells),
+                unit,
+                reach * peak,
+                "use circular padding",
+            )
+    # The response at cell j to an impulse at 0 is the tap that reads -j; opposite frequencies have conjugate blocks, so the
+    # sign does not matter.
     K = response.detach().to("cpu", torch.float64).transpose(0, 1)[None]
     ones = (1,) * len(grid)
     lower, upper, _ = torus_norm(K, Torus(grid, (0,) * len(grid)), stride=ones, dilation=ones)

@@ -2,26 +2,28 @@ r"""The norm of linear maps on graph signals: polynomial filters `Y = sum_k A^k 
 
 As a matrix the filter is `sum_k A^k (x) W_k^T`.
 
-**One power.** `|A^k (x) W^T| = |A^k| |W^T|` in each of the three norms; exact for `k <= 1`, and for symmetric `A` in the Euclidean norm, where
-`|A^k| = |A|^k`.
+**One power.** `|A^k (x) W^T| = |A^k| |W^T|` in each of the three norms; exact for `k <= 1`, and for symmetric `A` in the
+Euclidean norm, where `|A^k| = |A|^k`.
 
-**Symmetric A, Euclidean norm.** In an orthonormal basis of eigenvectors the filter is `X -> X p(lambda_i)`, `p(t) = sum_k t^k W_k`, so its norm is
-`max_i |p(lambda_i)|_2`. For `p` of degree one `t -> |p(t)|` is convex: only the two extreme eigenvalues count, and the ends of an interval that
-holds the spectrum bound it from above. For higher degrees every eigenvalue counts: a computed decomposition `Q L Q^T` with `|Q^T Q - I| <= d` has
-eigenvalues `l_i` within
+**Symmetric A, Euclidean norm.** In an orthonormal basis of eigenvectors the filter is `X -> X p(lambda_i)`,
+`p(t) = sum_k t^k W_k`, so its norm is `max_i |p(lambda_i)|_2`. For `p` of degree one `t -> |p(t)|` is convex: only the two
+extreme eigenvalues count, and the ends of an interval that holds the spectrum bound it from above. For higher degrees every
+eigenvalue counts: a computed decomposition `Q L Q^T` with `|Q^T Q - I| <= d` has eigenvalues `l_i` within
 
     r = |A - Q L Q^T|_F + d max |l_i|
 
-of those of `A` (Weyl; Ostrowski for the congruence), and `|p(t)| <= |p(l_i)| + r sum_k k R^{k-1} |W_k|` for `|t - l_i| <= r`, `R = max |l_i| + r`.
+of those of `A` (Weyl; Ostrowski for the congruence), and `|p(t)| <= |p(l_i)| + r sum_k k R^{k-1} |W_k|` for `|t - l_i| <= r`,
+`R = max |l_i| + r`.
 
-**Sum and Sup.** Absolute row sums of the filter are at most `sum_k (|A|^k 1)_i c_k` with the absolute sums `c_k` of `W_k`; equal for one power of a
-matrix without negative entries, and where different powers do not meet in one entry.
+**Sum and Sup.** Absolute row sums of the filter are at most `sum_k (|A|^k 1)_i c_k` with the absolute sums `c_k` of `W_k`;
+equal for one power of a matrix without negative entries, and where different powers do not meet in one entry.
 
-**Otherwise** small filters are written out, and large ones bounded by the triangle inequality, `sum_k |A|^k |W_k|`; the row sum of the maximum of a symmetric matrix bounds its Euclidean norm, that of another
-does not.
+**Otherwise** small filters are written out, and large ones bounded by the triangle inequality, `sum_k |A|^k |W_k|`; the row
+sum of the maximum of a symmetric matrix bounds its Euclidean norm, that of another does not.
 
-**Two kinds of nodes.** `y = v U + A u W` on pairs `(v, u)`: `|[I (x) U^T, A (x) W^T]|_2^2 = max_i |U^T U + s_i^2 W^T W|_2` over the singular values of `A`
-(and zero), which grows with `s_i`: the norm is that of the matrix with `U` above `|A|_2 W`, exactly.
+**Two kinds of nodes.** `y = v U + A u W` on pairs `(v, u)`: `|[I (x) U^T, A (x) W^T]|_2^2 = max_i |U^T U + s_i^2 W^T W|_2`
+over the singular values of `A` (and zero), which grows with `s_i`: the norm is that of the matrix with `U` above `|A|_2 W`,
+exactly.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def graph_operator_norm(adjacency: Tensor, weights: Sequence[Tensor | None], *, 
         norm: norm of all entries of `X` and `Y` together; Euclidean by default, Sum and Sup are known too.
 
     Returns:
-        Both sides proved, and equal up to rounding where the header says exact. Cost: `O(nodes^3)` up to 2048 nodes, `O(entries)` per step of a power iteration beyond.
+        Both sides proved, and equal up to rounding where the header says exact. Cost: `O(nodes^3)` up to 2048 nodes,
+        `O(entries)` per step of a power iteration beyond.
 
     Raises:
         InputError: no weights at all, or another norm.
@@ -109,7 +112,9 @@ def _upper(A: Adjacency, powers: dict[int, Tensor], norm: Norm) -> tuple[float, 
     if spectral and len(powers) > 1 and A.is_small:
         return min(_by_eigenvalues(A, powers), triangle), "enclosed eigenvalues"
     if not one and A.shape[0] * max(next(iter(powers.values())).shape) <= _WRITTEN_OUT:
-        return min(_written_out(A, powers, norm, _absolute_triangle(A, powers)), triangle), "Cholesky test of the dense matrix"
+        return min(
+            _written_out(A, powers, norm, _absolute_triangle(A, powers)), triangle
+        ), "Cholesky test of the dense matrix"
     return triangle, "Kronecker product" if one else "triangle inequality"
 
 
@@ -133,7 +138,9 @@ def _absolute_sums(A: Adjacency, powers: dict[int, Tensor], norm: Norm) -> float
 
 def _absolute_triangle(A: Adjacency, powers: dict[int, Tensor]) -> float:
     size = schur_bound(A)  # bounds the norm of |A| too
-    return sum(size**k * _frobenius(W) * (1 + gamma(4 * k + 8, torch.float64)) for k, W in powers.items()) * (1 + 64 * U)
+    return sum(size**k * _frobenius(W) * (1 + gamma(4 * k + 8, torch.float64)) for k, W in powers.items()) * (
+        1 + 64 * U
+    )
 
 
 def _written_out(A: Adjacency, powers: dict[int, Tensor], norm: Norm, absolute: float) -> float:
@@ -176,7 +183,9 @@ def _frobenius(X: Tensor) -> float:
     return float(torch.linalg.vector_norm(X)) * (1 + gamma(X.numel() + 2, torch.float64))
 
 
-def _filter(A: Adjacency, powers: dict[int, Tensor], X: Tensor, *, absolute: bool = False, adjoint: bool = False) -> Tensor:
+def _filter(
+    A: Adjacency, powers: dict[int, Tensor], X: Tensor, *, absolute: bool = False, adjoint: bool = False
+) -> Tensor:
     out, carried = None, X
     for k in range(max(powers) + 1):
         if k:
@@ -198,11 +207,13 @@ def _lower(A: Adjacency, powers: dict[int, Tensor], norm: Norm) -> float:
     terms = max(powers) * (A.most_terms + 1) + f + len(powers) + 2
     slack = gamma(A.shape[0] * max(f, g) + 8, torch.float64)
     best = 0.0
-    for X in _starts(A, powers, norm):
-        seen = 0.0
+    for start in _starts(A, powers, norm):
+        X, seen = start, 0.0
         for _ in range(_STEPS):
             Y = _filter(A, powers, X)
-            error = gamma(terms, torch.float64) * float(norm(_filter(A, powers, X.abs(), absolute=True).flatten()[None]))
+            error = gamma(terms, torch.float64) * float(
+                norm(_filter(A, powers, X.abs(), absolute=True).flatten()[None])
+            )
             length = float(norm(X.flatten()[None])) * (1 + slack)
             found = (float(norm(Y.flatten()[None])) * (1 - slack) - error * (1 + slack)) / length if length > 0 else 0.0
             if found <= seen * (1 + 1e-15):

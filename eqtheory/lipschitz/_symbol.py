@@ -1,16 +1,17 @@
 r"""The norm of a convolution on a torus, frequency by frequency, also where the torus is twisted and the outputs are strided.
 
-**Blocks.** On the torus `Z_N` let `x_{j+N} = (-1)^h x_j` (`h = 0` periodic, `h = 1` antiperiodic). The convolution `y_o = sum_t K_t x_{s o + d t}`
-with `s | N` maps waves of phase `2 pi (k + h/2) / N` to waves; with the symbol `S(k) = sum_t K_t exp(2 pi i (k + h/2) d t / N)` and unitary
-transforms, the `s` inputs `k = q + j N/s` alias to the output `q`:
+**Blocks.** On the torus `Z_N` let `x_{j+N} = (-1)^h x_j` (`h = 0` periodic, `h = 1` antiperiodic). The convolution
+`y_o = sum_t K_t x_{s o + d t}` with `s | N` maps waves of phase `2 pi (k + h/2) / N` to waves; with the symbol
+`S(k) = sum_t K_t exp(2 pi i (k + h/2) d t / N)` and unitary transforms, the `s` inputs `k = q + j N/s` alias to the output `q`:
 
     y^(q) = s^(-1/2) sum_{j<s} S(q + j N/s) x^(q + j N/s),   |C|_2 = max_q |s^(-1/2) [S(q), S(q + N/s), ...]|_2,
 
-one small matrix per output frequency, axis by axis in several dimensions. Real kernels have conjugate blocks at opposite frequencies, so half of
-the last axis is enough.
+one small matrix per output frequency, axis by axis in several dimensions. Real kernels have conjugate blocks at opposite
+frequencies, so half of the last axis is enough.
 
-**Rounding.** Roots of unity are rounded from 80 bits, so each is off by less than `2 u`; sums over `k` taps err by `gamma_{3k}` of the sums of
-absolute values. Entry by entry the block errs by `eps sum_t |K_t| s^(-1/2)` and the block row by `eps |sum_t |K_t||_2` in norm.
+**Rounding.** Roots of unity are rounded from 80 bits, so each is off by less than `2 u`; sums over `k` taps err by
+`gamma_{3k}` of the sums of absolute values. Entry by entry the block errs by `eps sum_t |K_t| s^(-1/2)` and the block row by
+`eps |sum_t |K_t||_2` in norm.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _blocks(S: Tensor, torus: Torus, stride: Sequence[int]) -> Tensor:
     """
     axes = len(stride)
     for axis in reversed(range(axes)):
-        S = S.unflatten(3 + axis, (stride[axis], -1))
+        S = S.reshape(*S.shape[: 3 + axis], stride[axis], -1, *S.shape[4 + axis :])
     aliases, frequencies = [3 + 2 * a for a in range(axes)], [4 + 2 * a for a in range(axes)]
     S = S.permute(0, *frequencies, 1, 2, *aliases)
     last = S.shape[axes]
@@ -104,8 +105,8 @@ def torus_norm(
         dilation: per axis.
 
     Returns:
-        Lower side, upper side, and where it is largest: the group and the output frequency per axis. Cost: one product per frequency, and one
-        decomposition for each of those that are near the largest.
+        Lower side, upper side, and where it is largest: the group and the output frequency per axis. Cost: one product per
+        frequency, and one decomposition for each of those that are near the largest.
     """
     S, relative = _symbol(weight, torus, dilation)
     blocks = _blocks(S, torus, stride)
