@@ -170,7 +170,7 @@ def dense_norm(matrix: Tensor, norm: Norm) -> tuple[float, float]:
     Returns:
         Lower and upper side. Cost: `O(m n min(m, n))`, without a singular value decomposition.
     """
-    if matrix.numel() == 0:
+    if not bool(matrix.any()):
         return 0.0, 0.0
     if not isinstance(norm, Euclidean):
         upper = float(matrix_norm_upper_bound(matrix, norm))
@@ -205,7 +205,7 @@ def largest_block(blocks: Tensor) -> tuple[float, float, int]:
     """
     A = blocks if blocks.shape[-1] >= blocks.shape[-2] else blocks.mH
     m, n = A.shape[-2:]
-    if A.numel() == 0:
+    if not bool(A.any()):
         return 0.0, 0.0, 0
     scale = _unit_scale(A)
     A = A / scale

@@ -25,7 +25,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from math import ceil, prod
 from typing import cast
@@ -37,6 +36,7 @@ from eqtheory.bounds import Bracket
 from eqtheory.errors import InputError
 from eqtheory.lipschitz._certified import bracket, dense_norm, dual, known_norm
 from eqtheory.lipschitz._convolution import Convolution, Ints, convolution
+from eqtheory.lipschitz._convolution_image import image, places, power_image, probe_of, wave
 from eqtheory.lipschitz._symbol import Torus, torus_norm
 from eqtheory.norms import Euclidean, Norm, Sup
 from eqtheory.roundoff import gamma
@@ -45,7 +45,6 @@ __all__ = ["convolution_norm", "convolution_norm_of"]
 
 _DENSE_INPUTS = 4096
 _DENSE_ENTRIES = 2**24
-_STEPS = 24
 _Sides = tuple[float, float, str]
 
 
@@ -183,7 +182,7 @@ def _euclidean(conv: Convolution) -> _Sides:
         other = other * conv.multiplicity() ** 0.5 * (1 + gamma(4, torch.float64))
         method, start = "norm of the padding times that of the unpadded convolution", None
     upper, method = (other, method) if other <= schur else (schur, "Schur's test with absolute sums")
-    return min(_lower(conv, start), upper), upper, method
+    return min(power_image(conv, start), upper), upper, method
 
 
 def _circular(conv: Convolution) -> tuple[float, float, bool]:
@@ -219,52 +218,10 @@ def _embedded(conv: Convolution) -> tuple[float, Tensor]:
         sizes = tuple(n + more * s for n, s in zip(smallest, conv.stride, strict=True))
         for twists in product((0, 1), repeat=len(sizes)):
             torus = Torus(sizes, twists)
-            _, upper, (group, wave) = torus_norm(conv.weight, torus, stride=conv.stride, dilation=conv.dilation)
+            _, upper, (group, frequency) = torus_norm(conv.weight, torus, stride=conv.stride, dilation=conv.dilation)
             if upper < best:
-                best, start = upper, _wave(conv, torus, group, wave)
+                best, start = upper, wave(conv, torus, group, frequency)
     return best, start
-
-
-def _wave(conv: Convolution, torus: Torus, group: int, frequency: tuple[int, ...]) -> Tensor:
-    groups, _, c_in = conv.weight.shape[:3]
-    phase = torch.zeros(conv.size, dtype=torch.float64)
-    for axis, (n, N, h, f) in enumerate(zip(conv.size, torus.sizes, torus.twists, frequency, strict=True)):
-        shape = [1] * len(conv.size)
-        shape[axis] = n
-        phase = phase + (2 * torch.pi * (f + h / 2) / N * torch.arange(n, dtype=torch.float64)).reshape(shape)
-    x = torch.zeros(groups, c_in, *conv.size, dtype=torch.float64)
-    for c in range(c_in):  # channels out of phase, so that power iteration is not kept in a subspace
-        x[group, c] = torch.cos(phase + 0.7 * c)
-    return x.flatten(0, 1)
-
-
-def _lower(conv: Convolution, start: Tensor | None) -> float:
-    """Image of a vector that power iteration found; sums of products in any order err by `gamma` of those of absolute values.
-
-    Returns:
-        The lower side.
-    """
-    groups, _, c_in = conv.weight.shape[:3]
-    if start is None:
-        shape = (groups * c_in, *conv.size)
-        start = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x = start
-    pullback = torch.func.vjp(conv.apply, x)[1]
-    for _ in range(_STEPS):
-        (x,) = pullback(conv.apply(x))
-        length = torch.linalg.vector_norm(x)
-        if not float(length) > 0:
-            return 0.0
-        x = x / length
-    return _image(conv, x, Euclidean())
-
-
-def _image(conv: Convolution, x: Tensor, norm: Norm) -> float:
-    terms = conv.weight.shape[2] * prod(conv.kernel)
-    y, error = conv.apply(x).flatten(), conv.apply(x.abs(), absolute=True).flatten()
-    slack = gamma(max(y.numel(), x.numel()) + 8, torch.float64)
-    size = float(norm(y[None])) * (1 - slack) - gamma(terms + 2, torch.float64) * float(norm(error[None])) * (1 + slack)
-    return size / (float(norm(x.flatten()[None])) * (1 + slack)) * (1 - gamma(4, torch.float64))
 
 
 def _dense(conv: Convolution, norm: Norm) -> tuple[float, float]:
@@ -300,27 +257,5 @@ def _sums(conv: Convolution, norm: Norm) -> _Sides:
         return upper * (1 - 3 * rounding), upper, "absolute sums of taps"
     # Some outputs read an input twice; the sums of absolute taps are only above those rows and columns.
     channel, *peak = (int(i) for i in torch.unravel_index(sums.flatten(0, 1).argmax(), sums.flatten(0, 1).shape))
-    lower = max(_image(conv, _probe(conv, norm, (channel, *at)), norm) for at in _places(sums.shape[2:], conv, peak))
+    lower = max(image(conv, probe_of(conv, norm, (channel, *at)), norm) for at in places(sums.shape[2:], conv, peak))
     return min(lower, upper), upper, "absolute sums of taps, boundary included"
-
-
-def _places(shape: Sequence[int], conv: Convolution, peak: Sequence[int]) -> list[tuple[int, ...]]:
-    steps = range(max(conv.stride))  # inner inputs are read through different taps
-    return [tuple(peak), *(tuple(min(n // 2 + step, n - 1) for n in shape) for step in steps)]
-
-
-def _probe(conv: Convolution, norm: Norm, at: tuple[int, ...]) -> Tensor:
-    """A vector on which a row (sup) or a column (l1) is attained.
-
-    Returns:
-        One input.
-    """
-    x = torch.zeros(conv.weight.shape[0] * conv.weight.shape[2], *conv.size, dtype=torch.float64)
-    if not isinstance(norm, Sup):
-        x[at] = 1.0
-        return x
-    y, pullback = torch.func.vjp(conv.apply, x)[:2]
-    probe = torch.zeros_like(y)
-    probe[at] = 1.0
-    (row,) = pullback(probe)
-    return torch.where(row >= 0, 1.0, -1.0).to(torch.float64)

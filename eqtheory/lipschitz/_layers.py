@@ -26,6 +26,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError
@@ -69,6 +70,9 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
         raise InputError(
             "layer", f"{type(layer).__name__} with hooks", "a layer that is only its forward", "remove the hooks"
         )
+    if layer.training and parametrize.is_parametrized(layer):
+        came = f"parametrised {type(layer).__name__} in training mode"
+        raise InputError("layer", came, "weights that do not change from use to use", "call .eval() first")
     base = next((c for c in type(layer).__mro__ if c in _RULES and type(layer).forward is c.forward), None)
     if base is None:
         needed = "a layer of torch.nn whose norm is known"
@@ -79,6 +83,10 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
 
 
 def _activation(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[float, str]:  # noqa: ARG001
+    if isinstance(layer, (nn.Softmax, nn.Softmin)) and layer.dim == 0:
+        raise InputError(
+            "layer", f"{type(layer).__name__} over the batch", "a map of one sample", "pass dim=1 or dim=-1"
+        )
     found = activation_constant(layer)
     return float(found.value), found.method
 
@@ -110,7 +118,7 @@ def _batch_norm(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[fl
         raise InputError(
             "layer", f"{type(layer).__name__} in training mode", needed, "call .eval(), with running statistics"
         )
-    scale = (variance.detach().to(torch.float64) + cast("float", layer.eps)).sqrt()
+    scale = (variance.detach().to("cpu", torch.float64) + cast("float", layer.eps)).sqrt()
     ratio = _weights(layer, variance.numel()) / scale
     require_finite("weight / sqrt(variance + eps)", ratio, "variances and eps have to be positive")
     return float(ratio.amax()) * (1 + gamma(6, torch.float64)), "diagonal in evaluation"

@@ -49,7 +49,12 @@ def pool_constant(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[
 
     Returns:
         The constant rounded up, and how it was found.
+
+    Raises:
+        InputError: a maximum that returns indices as well.
     """
+    if getattr(layer, "return_indices", False):
+        raise InputError("layer", f"{type(layer).__name__} with indices", "one tensor", "pass return_indices=False")
     cells = size[1:]
     with torch.no_grad():
         outputs = tuple(layer(torch.zeros(1, 1, *cells, dtype=torch.float64))[0].shape[1:]) if cells else ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
@@ -75,7 +75,11 @@ def _after(name: str, layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ..
     x = torch.zeros(1, *shape) if like is None else torch.zeros(1, *shape, dtype=like.dtype, device=like.device)
     try:
         with torch.no_grad():
-            return tuple(layer(x).shape[1:])
+            out = layer(x)
     except (RuntimeError, ValueError, TypeError) as error:
         what = f"a sample of shape {shape} at layer {name or 'itself'} ({type(layer).__name__})"
         raise ShapeError("size", what, "a shape that the layer takes", f"torch says: {error}") from error
+    if not isinstance(out, Tensor):
+        needed = f"one tensor from layer {name or 'itself'}"
+        raise InputError("network", type(out).__name__, needed, "for pooling, pass return_indices=False")
+    return tuple(out.shape[1:])

@@ -57,10 +57,12 @@ def test_transposed_convolutions_are_exact(axes: int, size: tuple[int, ...]) -> 
         layer = TRANSPOSED[axes - 1](
             2, 4, kernel, stride=stride, dilation=dilation, groups=groups, padding=pad, output_padding=more, bias=False
         )
-        if min(torch.tensor(layer(torch.zeros(1, 2, *size)).shape)) > 0 and (pad == 0 or kernel > 1):
+        grown = [(n - 1) * stride - 2 * pad + dilation * (kernel - 1) + more + 1 for n in size]
+        if min(grown) > 0:
             check(fill(layer), 2, size, 1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("mode", MODES)
 def test_sixteen_by_sixteen_with_channels_and_same_padding(mode: str) -> None:
     check(fill(nn.Conv2d(3, 4, 4, padding="same", padding_mode=mode, bias=False)), 3, (16, 16), 1e-9)
@@ -148,11 +150,11 @@ def test_refusals(change: dict[str, object], kind: type[Exception], match: str) 
     arguments: dict[str, object] = {"weight": torch.ones(2, 2, 3), "size": 4} | change
     with pytest.raises(kind, match=match):
         convolution_norm(**arguments)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="module: got Linear, needed a convolution"):
+    with pytest.raises(InputError, match=r"module: got Linear, needed a convolution"):
         convolution_norm_of(nn.Linear(2, 2), 3)
 
 
 def test_a_convolution_of_zeros_has_norm_zero() -> None:
     weight: Tensor = torch.zeros(2, 2, 3)
     for mode in MODES:
-        assert convolution_norm(weight, 5, padding=1, padding_mode=mode).upper.value < 1e-140
+        assert convolution_norm(weight, 5, padding=1, padding_mode=mode).upper.value == 0.0
