@@ -119,6 +119,22 @@ class Adjacency:
         out = torch.zeros(self.shape[1] if transposed else self.shape[0], *x.shape[1:], dtype=torch.float64)
         return out.index_add_(0, target, values.reshape(-1, *[1] * (x.ndim - 1)) * x[source])
 
+    def symmetric_part(self) -> tuple[Adjacency, float]:
+        """The matrix `H = (A + A^T) / 2`, exactly symmetric, and a bound on `|A - H|_2`, which is a rounding for normalised weights.
+
+        Returns:
+            Both, for a square matrix.
+        """
+        own, other = torch.stack([self.rows, self.columns]), torch.stack([self.columns, self.rows])
+        both = torch.cat([self.values, self.values]) / 2
+        H = torch.sparse_coo_tensor(torch.cat([own, other], 1), both, self.shape, check_invariants=False).coalesce()
+        rest = torch.cat([self.values, -H.values()])
+        E = torch.sparse_coo_tensor(
+            torch.cat([own, H.indices()], 1), rest, self.shape, check_invariants=False
+        ).coalesce()
+        gap = float(torch.linalg.vector_norm(E.values())) * (1 + gamma(E.values().numel() + 8, torch.float64))
+        return Adjacency(H.indices()[0], H.indices()[1], H.values(), self.shape), gap
+
     @property
     def most_terms(self) -> int:
         """Entries of the fullest row or column."""

@@ -89,8 +89,9 @@ class Convolution:
         Returns:
             Float64 integers, shape `(inputs, taps)`.
         """
-        cells = torch.arange(self.size[axis])
-        return (self.reads(axis)[None] == cells[:, None, None]).sum(1).to(torch.float64)
+        n = self.size[axis]
+        taps = self.reads(axis).unbind(1)
+        return torch.stack([torch.bincount(t[t >= 0], minlength=n) for t in taps], dim=1).to(torch.float64)
 
     def multiplicity(self) -> float:
         """How often the padding shows its most repeated input: the square of the padding's Euclidean norm."""

@@ -57,9 +57,9 @@ def roots_of_unity(n: int) -> Tensor:
         Complex double numbers, shape `(n,)`.
     """
     with workprec(_BITS):
-        angles = [2 * mpf(j) / n for j in range(n)]
-        values = [complex(float(mp.cospi(a)), float(mp.sinpi(a))) for a in angles]
-    return torch.tensor(values, dtype=torch.complex128)
+        angles = [2 * mpf(j) / n for j in range(n // 2 + 1)]
+        values = torch.tensor([complex(float(mp.cospi(a)), float(mp.sinpi(a))) for a in angles], dtype=torch.complex128)
+    return torch.cat([values, values[1 : (n + 1) // 2].flip(0).conj()])  # the other half is conjugate, exactly
 
 
 def _symbol(weight: Tensor, torus: Torus, dilation: Sequence[int]) -> tuple[Tensor, float]:

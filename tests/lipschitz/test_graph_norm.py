@@ -123,6 +123,23 @@ def test_a_sparse_graph_of_twenty_thousand_nodes() -> None:
     assert found.lower.value > 1.9
 
 
+def test_weights_normalised_in_floating_point_are_nearly_symmetric() -> None:
+    """Rounding breaks the symmetry in the last place; the bound stays that of the symmetric matrix."""
+    edges = draw(40, N, N).abs().triu(1)
+    A = edges + edges.T + torch.eye(N)
+    roots = A.sum(1).rsqrt()
+    A = (roots[:, None] * A) * roots
+    assert not torch.equal(A, A.T)
+    for last in (1, 2):
+        weights: list[Tensor | None] = [draw(41 + k, 3, 4) for k in range(last + 1)]
+        truth = true_norm(kronecker(A, weights), "l2")
+        for layout in (A, A.to_sparse_csr()):
+            found = graph_operator_norm(layout, weights)
+            assert found.lower.value <= truth * (1 + 1e-13)
+            assert truth * (1 - 1e-13) <= found.upper.value <= truth * (1 + 1e-9)
+            assert "symmetric part" in found.upper.method or found.upper.method == "Cholesky test of the dense matrix"
+
+
 def test_messages_between_two_kinds_of_nodes() -> None:
     A, U, W = draw(2, 5, 8), draw(3, 3, 4), draw(4, 2, 4)
     own = torch.kron(torch.eye(5, dtype=torch.float64), U.T.contiguous())
