@@ -90,6 +90,16 @@ def test_the_antiperiodic_torus_attains_the_norm_of_a_tridiagonal_matrix(monkeyp
     assert convolution_norm(ones, 16, padding=1).upper.value == pytest.approx(truth, rel=1e-12)
 
 
+def test_a_torus_without_room_for_the_padding_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short signals under wide kernels, where a torus that is too small wraps taps around and misses the norm."""
+    monkeypatch.setattr(_convolution_norm, "_DENSE_INPUTS", 0)
+    for seed, size, stride in product(range(6), (2, 3, 4, 6), (1, 2)):
+        layer = fill(nn.Conv1d(1, 1, 5, padding=2, stride=stride, bias=False), seed)
+        truth, found = true_norm(dense_matrix(layer, (1, size)), "l2"), convolution_norm_of(layer, size)
+        assert found.lower.value <= truth * (1 + 1e-13)
+        assert truth * (1 - 1e-13) <= found.upper.value
+
+
 def test_a_large_layer_takes_its_float32_weights_exactly() -> None:
     layer = nn.Conv2d(8, 8, 3, padding=1, bias=False)
     layer.weight.data.copy_(torch.randn(8, 8, 3, 3, generator=torch.Generator().manual_seed(1)))
