@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
-from eqtheory.lipschitz._finite import growth_on_table, largest_slope
-from eqtheory.lipschitz._jacobian_norm import dense_jacobian, exact_jacobian_norm, jacobian_norm
-from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound, operator_norm
+from eqtheory.lipschitz._activations import (
+    ACTIVATION_CONSTANTS,
+    activation_constant,
+)
+from eqtheory.lipschitz._convolution_norm import (
+    convolution_norm,
+    convolution_norm_of,
+)
+from eqtheory.lipschitz._finite import (
+    growth_on_table,
+    largest_slope,
+)
+from eqtheory.lipschitz._fourier_norm import (
+    fourier_multiplier_norm,
+    place_modes,
+    translation_invariant_norm,
+)
+from eqtheory.lipschitz._graph_norm import (
+    bipartite_operator_norm,
+    graph_operator_norm,
+)
+from eqtheory.lipschitz._jacobian_norm import (
+    dense_jacobian,
+    exact_jacobian_norm,
+    jacobian_norm,
+)
+from eqtheory.lipschitz._layers import (
+    layer_constant,
+)
+from eqtheory.lipschitz._matrix_norm import (
+    matrix_norm_upper_bound,
+    operator_norm,
+)
 from eqtheory.lipschitz._pairs import (
     frequency_direction,
     halved_pairs,
@@ -12,13 +42,37 @@ from eqtheory.lipschitz._pairs import (
     perturbation_lower_bound,
     random_directions,
 )
-from eqtheory.lipschitz._region import Box, Everywhere, Region
-from eqtheory.lipschitz._search import Search, steepest
-from eqtheory.lipschitz._spectrum import SpectralRadius, TransientGrowth, spectral_radius, transient_growth
-from eqtheory.lipschitz._witness import Witnessed
-from eqtheory.lipschitz.curves import Curve, Finding, Iteration, Shape, curve
+from eqtheory.lipschitz._products import (
+    product_of_norms,
+)
+from eqtheory.lipschitz._region import (
+    Box,
+    Everywhere,
+    Region,
+)
+from eqtheory.lipschitz._search import (
+    Search,
+    steepest,
+)
+from eqtheory.lipschitz._spectrum import (
+    SpectralRadius,
+    TransientGrowth,
+    spectral_radius,
+    transient_growth,
+)
+from eqtheory.lipschitz._witness import (
+    Witnessed,
+)
+from eqtheory.lipschitz.curves import (
+    Curve,
+    Finding,
+    Iteration,
+    Shape,
+    curve,
+)
 
 __all__ = [
+    "ACTIVATION_CONSTANTS",
     "Box",
     "Curve",
     "Everywhere",
@@ -30,20 +84,30 @@ __all__ = [
     "SpectralRadius",
     "TransientGrowth",
     "Witnessed",
+    "activation_constant",
+    "bipartite_operator_norm",
+    "convolution_norm",
+    "convolution_norm_of",
     "curve",
     "dense_jacobian",
     "exact_jacobian_norm",
+    "fourier_multiplier_norm",
     "frequency_direction",
+    "graph_operator_norm",
     "growth_on_table",
     "halved_pairs",
     "jacobian_norm",
     "largest_slope",
+    "layer_constant",
     "matrix_norm_upper_bound",
     "operator_norm",
     "pair_lower_bound",
     "perturbation_lower_bound",
+    "place_modes",
+    "product_of_norms",
     "random_directions",
     "spectral_radius",
     "steepest",
     "transient_growth",
+    "translation_invariant_norm",
 ]
