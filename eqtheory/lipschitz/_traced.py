@@ -1,11 +1,11 @@
 r"""Lipschitz constants of any torch map, from above, by a walk over the program that computes it.
 
-The map is traced for one sample into elementary tensor operations. Every operation has a rule that is proved where it stands, and
-what has no rule is refused by name. Affine pieces between two activations are bounded as one matrix, whatever they are made of: linear
-layers, convolutions with any padding, transforms, residual sums, steps of gradient descent.
+The map is traced for one sample into elementary tensor operations. Every operation has a rule that is proved where it stands,
+and what has no rule is refused by name. Affine pieces between two activations are bounded as one matrix, whatever they are
+made of: linear layers, convolutions with any padding, transforms, residual sums, steps of gradient descent.
 
-Definitions: `traced_lipschitz` bounds `sup |f(.., a, ..) - f(.., a', ..)| / |a - a'|` over all values of the argument `a` and of all others
-(inside `ranges`, where given).
+Definitions: `traced_lipschitz` bounds `sup |f(.., a, ..) - f(.., a', ..)| / |a - a'|` over all values of the argument `a` and
+of all others (inside `ranges`, where given).
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ def traced_lipschitz(
     weights = chosen.weights if isinstance(chosen, Weighted) else None
     map_ = function if weights is None else _in_units(function, dict.fromkeys(moved, weights), weights)
     slopes, assumptions = _slopes(map_, arguments, _plain(chosen), moved, ranges, exact_up_to)
-    return tuple(
-        Bound(s, Side.UPPER, _METHOD, Evidence.PROVED, chosen.name, (*_ASSUMED, *assumptions)) for s in slopes
-    )
+    return tuple(Bound(s, Side.UPPER, _METHOD, Evidence.PROVED, chosen.name, (*_ASSUMED, *assumptions)) for s in slopes)
 
 
 def traced_regularity(

@@ -1,8 +1,9 @@
 r"""Functions of one number: how steep they are between two limits, and between which limits their values lie.
 
-Suprema of derivatives, rounded up. GELU: `Phi + x phi` is stationary at `sqrt(2)`, where it is `1.128905`; its tanh form has the derivative
-`1.128994` at most, near 1.419; SiLU `1.099840` near 2.399; Mish `1.088499` near 1.492; hardswish 3/2 at 3; erf `2 / sqrt(pi)` at 0; the logistic
-function 1/4 at 0. The rest have derivatives between -1 and 1, or monotone ones, whose suprema are at the limits.
+Suprema of derivatives, rounded up. GELU: `Phi + x phi` is stationary at `sqrt(2)`, where it is `1.128905`; its tanh form has
+the derivative `1.128994` at most, near 1.419; SiLU `1.099840` near 2.399; Mish `1.088499` near 1.492; hardswish 3/2 at 3; erf
+`2 / sqrt(pi)` at 0; the logistic function 1/4 at 0. The rest have derivatives between -1 and 1, or monotone ones, whose
+suprema are at the limits.
 """
 
 from __future__ import annotations
@@ -195,7 +196,9 @@ def _power(call: Call) -> Any:
     return _within(call, lambda low, high: n * max(abs(low), abs(high)) ** (n - 1), limits)
 
 
-def _away_from_zero(slope: Callable[[float], float], limits: Callable[[float, float], Interval]) -> Callable[[Call], Leaf]:
+def _away_from_zero(
+    slope: Callable[[float], float], limits: Callable[[float, float], Interval]
+) -> Callable[[Call], Leaf]:
     """Rule of a function of positive numbers that is steepest at the smallest.
 
     Returns:
@@ -204,7 +207,9 @@ def _away_from_zero(slope: Callable[[float], float], limits: Callable[[float, fl
 
     def rule(call: Call) -> Leaf:
         if call.scope.limits(_operand(call))[0] <= 0:
-            raise call.refuse("has slopes without bound at zero", "add a constant that keeps its argument away from zero")
+            raise call.refuse(
+                "has slopes without bound at zero", "add a constant that keeps its argument away from zero"
+            )
         return _within(call, lambda low, _: slope(low), limits)
 
     return rule

@@ -1,11 +1,11 @@
 r"""Steps that are affine in what depends on the arguments.
 
-Most of them have matrices without negative entries: copies, selections, repetitions, sums, means, interpolation. Of such a `T >= 0`
-the norms are read off images of ones: `|T|_sup = max T 1`, `|T|_1 = max T^T 1`, and `|T|_2 <= sqrt(|T|_1 |T|_sup)`. A sum over `r` entries so has
-`r`, `1` and `sqrt(r)`, a broadcast `1`, `r` and `sqrt(r)`, a permutation one throughout.
+Most of them have matrices without negative entries: copies, selections, repetitions, sums, means, interpolation. Of such a `T
+>= 0` the norms are read off images of ones: `|T|_sup = max T 1`, `|T|_1 = max T^T 1`, and `|T|_2 <= sqrt(|T|_1 |T|_sup)`. A
+sum over `r` entries so has `r`, `1` and `sqrt(r)`, a broadcast `1`, `r` and `sqrt(r)`, a permutation one throughout.
 
-Fourier transforms of `N` points are `sqrt(N)` times unitary in l2, and have `N` entries of modulus one in every row and column. Half a
-spectrum of a real signal stands for two: `sqrt(2)` more in l2 and twice as much in l1.
+Fourier transforms of `N` points are `sqrt(N)` times unitary in l2, and have `N` entries of modulus one in every row and
+column. Half a spectrum of a real signal stands for two: `sqrt(2)` more in l2 and twice as much in l1.
 """
 
 from __future__ import annotations
@@ -224,7 +224,18 @@ AFFINE: dict[str, Callable[[Call], Any]] = {
     **dict.fromkeys(("add", "sub", "rsub"), _sum),
     **dict.fromkeys(("_fft_r2c", "_fft_c2r", "_fft_c2c"), _fourier),
     **dict.fromkeys(
-        ("view_as_real", "view_as_complex", "complex", "real", "imag", "conj", "_conj", "_conj_physical", "resolve_conj", "resolve_neg"),
+        (
+            "view_as_real",
+            "view_as_complex",
+            "complex",
+            "real",
+            "imag",
+            "conj",
+            "_conj",
+            "_conj_physical",
+            "resolve_conj",
+            "resolve_neg",
+        ),
         _parts_of_complex,
     ),
     "copy": _overwrite,

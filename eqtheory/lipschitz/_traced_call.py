@@ -126,7 +126,9 @@ class Call:
         Returns:
             What it returns.
         """
-        target = _SAME_MEANING.get(self.name, self.target) if self.target is not torch.ops.aten.view.dtype else self.target
+        target = (
+            _SAME_MEANING.get(self.name, self.target) if self.target is not torch.ops.aten.view.dtype else self.target
+        )
         args, kwargs = pytree.tree_map(lambda a: _WIDE.get(a, a) if isinstance(a, torch.dtype) else a, (args, kwargs))
         takes_dtype = any(a.name == "dtype" for a in self.target._schema.arguments)  # noqa: SLF001
         if takes_dtype and self.is_floating and self.named("dtype") is None and not self.tensors():
@@ -206,7 +208,10 @@ class Call:
         checked = gains(False)  # noqa: FBT003  (the type of a gain)
         if not all(math.isfinite(g) for g in checked):
             raise NonFiniteError(
-                str(self.target), f"norms {checked} of its step", "finite constants", "repair the weights or the divisor"
+                str(self.target),
+                f"norms {checked} of its step",
+                "finite constants",
+                "repair the weights or the divisor",
             )
         result = self.shape if shape is None else shape
         kind = self.is_complex if is_complex is None else is_complex
@@ -309,7 +314,9 @@ def total(call: Call, terms: Sequence[Value | Tensor | complex], shape: tuple[in
         if not isinstance(t, (Leaf, Affine)):
             constant = constant + t
     if not all_finite(torch.as_tensor(constant)):
-        raise NonFiniteError(str(call.target), "a NaN or an infinity among its constants", "finite numbers", "repair it")
+        raise NonFiniteError(
+            str(call.target), "a NaN or an infinity among its constants", "finite numbers", "repair it"
+        )
     kept = [v for v in values if isinstance(v, (Leaf, Affine))]
     kind = any(v.is_complex for v in kept) or torch.as_tensor(constant).is_complex()
 

@@ -2,15 +2,17 @@ r"""Operations on groups of entries that are not affine: softmax, normalisation,
 
 A map that acts on separate groups has the constant of its worst group, in l2, l1 and sup alike.
 
-**Softmax** `p`: `J = diag p - p p^T` is symmetric and its rows have absolute sum `2 p_i (1 - p_i) <= 1/2`, which bounds all three norms.
-**Log-softmax**: `J = I - 1 p^T`; rows `<= 2`, columns `<= max(1, n - 1)`, and an oblique projection has the norm of its complement `1 p^T`:
-`sqrt(n) |p| <= sqrt(n)`. **Log-sum-exp**: gradient `p` with `|p|_1 = 1`, so 1 in all three.
+**Softmax** `p`: `J = diag p - p p^T` is symmetric and its rows have absolute sum `2 p_i (1 - p_i) <= 1/2`, which bounds all
+three norms. **Log-softmax**: `J = I - 1 p^T`; rows `<= 2`, columns `<= max(1, n - 1)`, and an oblique projection has the norm
+of its complement `1 p^T`: `sqrt(n) |p| <= sqrt(n)`. **Log-sum-exp**: gradient `p` with `|p|_1 = 1`, so 1 in all three.
 
-**Normalisation** `P v / s`, `s^2 = |P v|^2 / n + eps`, `P` the projection on mean zero: `J = (I - w w^T / (n s^2)) P / s` with `w = P v`,
-whose eigenvalues lie between 0 and `1 / s <= 1 / sqrt(eps)`; `sqrt(n)` times that in l1 and sup. Entries are at most `sqrt(n - 1)`.
+**Normalisation** `P v / s`, `s^2 = |P v|^2 / n + eps`, `P` the projection on mean zero: `J = (I - w w^T / (n s^2)) P / s`
+with `w = P v`, whose eigenvalues lie between 0 and `1 / s <= 1 / sqrt(eps)`; `sqrt(n)` times that in l1 and sup. Entries are
+at most `sqrt(n - 1)`.
 
-**Maxima** over groups change by at most the largest change of an entry: 1. Where windows overlap an entry is in up to `r` of them: `sqrt(r)` in
-l2, `r` in l1. **Euclidean lengths**: 1 in l2 and l1, `sqrt(n)` in sup. **Sorting** brings no two vectors further apart in any of the norms.
+**Maxima** over groups change by at most the largest change of an entry: 1. Where windows overlap an entry is in up to `r` of
+them: `sqrt(r)` in l2, `r` in l1. **Euclidean lengths**: 1 in l2 and l1, `sqrt(n)` in sup. **Sorting** brings no two vectors
+further apart in any of the norms.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ __all__ = ["NONLINEAR"]
 def _single(call: Call) -> Value:
     operands = call.dependents()
     if len(operands) != 1 or not is_dependent(call.args[0]) or operands[0].is_complex:
-        raise call.refuse("has parameters that depend on the arguments, or complex entries", "use constants and real numbers")
+        raise call.refuse(
+            "has parameters that depend on the arguments, or complex entries", "use constants and real numbers"
+        )
     return operands[0]
 
 
@@ -111,7 +115,9 @@ def _pairwise(call: Call) -> Leaf:
     gather = scope.of_norm(l2=2.0, l1=1.0, sup=math.inf)
 
     def joint(parts: tuple[float, ...]) -> float:
-        return max(parts) if gather == math.inf else rounded_up(math.hypot(*parts) if gather == 2.0 else math.fsum(parts))
+        return (
+            max(parts) if gather == math.inf else rounded_up(math.hypot(*parts) if gather == 2.0 else math.fsum(parts))
+        )
 
     def limits() -> Interval:
         ends = [scope.limits(v) if is_dependent(v) else (float(v.amin()), float(v.amax())) for v in operands]

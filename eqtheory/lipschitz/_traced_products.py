@@ -2,12 +2,13 @@ r"""Products: by constants they are affine, between two bounded values they are 
 
 **Matrices.** `X -> A X` is `A` on every column, so its norm in l2, l1 and sup is that of `A`.
 
-**Convolutions.** An output entry is a sum over part of a kernel, so `|C|_sup` is at most the largest sum of a kernel over inputs and places,
-`|C|_1` the largest over outputs and places, `|C|_2 <= sqrt(|C|_1 |C|_sup)`; padding, stride and dilation only leave terms out.
+**Convolutions.** An output entry is a sum over part of a kernel, so `|C|_sup` is at most the largest sum of a kernel over
+inputs and places, `|C|_1` the largest over outputs and places, `|C|_2 <= sqrt(|C|_1 |C|_sup)`; padding, stride and dilation
+only leave terms out.
 
-**Two values.** `d(ab) = a db + b da`, entry by entry: at most `sup|a| |db| + sup|b| |da|`. For matrices `A` (`m x k`) and `B` (`k x n`) with
-entries below `a` and `b`: `|A dB + dA B|_F <= a sqrt(m k) |dB|_F + b sqrt(k n) |dA|_F`; in l1 `a m |dB| + b n |dA|`; in sup
-`k (a |dB| + b |dA|)`. Without limits of the entries there is no constant.
+**Two values.** `d(ab) = a db + b da`, entry by entry: at most `sup|a| |db| + sup|b| |da|`. For matrices `A` (`m x k`) and `B`
+(`k x n`) with entries below `a` and `b`: `|A dB + dA B|_F <= a sqrt(m k) |dB|_F + b sqrt(k n) |dA|_F`; in l1 `a m |dB| + b n
+|dA|`; in sup `k (a |dB| + b |dA|)`. Without limits of the entries there is no constant.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def _mixed(
         left = weights[0] * sizes[0] * db if db else 0.0
         right = weights[1] * sizes[1] * da if da else 0.0
         if not math.isfinite(left + right):
-            raise call.refuse("multiplies two values that depend on the arguments, and one of them is not bounded", _BOX)
+            raise call.refuse(
+                "multiplies two values that depend on the arguments, and one of them is not bounded", _BOX
+            )
         found.append(rounded_up(left + right))
     return found
 
@@ -102,11 +105,15 @@ def _divide(call: Call) -> Any:
     if call.named("rounding_mode") is not None:
         raise call.refuse("rounds what depends on the arguments", "divide without rounding")
     if not is_dependent(b):
-        require_finite(str(call.target), 1 / torch.as_tensor(b, dtype=torch.float64), "divide by numbers other than zero")
+        require_finite(
+            str(call.target), 1 / torch.as_tensor(b, dtype=torch.float64), "divide by numbers other than zero"
+        )
         return times(call, 1 / b, a, call.shape)
     low, high = call.scope.limits(b)
     if low <= 0 <= high:
-        raise call.refuse("divides by a value that depends on the arguments and may be zero", "add a constant that keeps it away")
+        raise call.refuse(
+            "divides by a value that depends on the arguments and may be zero", "add a constant that keeps it away"
+        )
     nearest = min(abs(low), abs(high))
     ends = sorted((1 / low, 1 / high))
     limits = (ends[0] - abs(ends[0]) * 1e-15, ends[1] + abs(ends[1]) * 1e-15)  # one division, rounded by at most 2^-53

@@ -6,8 +6,9 @@ Let `v = c + sum_k N_k z_k`, and let a change of one argument of norm `delta` ch
     sup: |dv_i| <= delta sum_k s_k sum_j |N_k|_ij,
     l1:  |dv| <= delta sum_k s_k |N_k|_1.
 
-None is above the triangle inequality `sum_k s_k |N_k|`. Parts that reach different entries have `N_k^T N_l = 0` and add up as in
-Pythagoras in l2, and only the largest counts in sup. Of entries, `c_i + sum_j (N_ij)_+ hi - (N_ij)_- lo` is the upper limit.
+None is above the triangle inequality `sum_k s_k |N_k|`. Parts that reach different entries have `N_k^T N_l = 0` and add up as
+in Pythagoras in l2, and only the largest counts in sup. Of entries, `c_i + sum_j (N_ij)_+ hi - (N_ij)_- lo` is the upper
+limit.
 
 Where a matrix would have more than `limit` rows or columns, norms of single steps are multiplied along paths instead.
 """
@@ -141,14 +142,9 @@ class Scope:
         if not self._small_enough(value, leaves):
             return tuple(self._along_paths(value, leaves, a, tight=True) for a in range(self.arguments))
         parts = [(_real(matrix_of(value, k), self.norm), allowance(value, k, self.norm)) for k in leaves]
-        if isinstance(self.norm, Sup):
-            table = _Rows(parts)
-        else:
-            table = _Pairs(parts, self.norm)
+        table: _Rows | _Pairs = _Rows(parts) if isinstance(self.norm, Sup) else _Pairs(parts, self.norm)
         exact = [table.slope([k.slopes[a] for k in leaves]) for a in range(self.arguments)]
-        return tuple(
-            min(found, self._along_paths(value, leaves, a, tight=False)) for a, found in enumerate(exact)
-        )
+        return tuple(min(found, self._along_paths(value, leaves, a, tight=False)) for a, found in enumerate(exact))
 
     def _along_paths(self, value: Value, leaves: list[Leaf], argument: int, *, tight: bool) -> float:
         return path_gain(value, {k: k.slopes[argument] for k in leaves}, self.norm, tight=tight)
@@ -171,7 +167,9 @@ class Scope:
             low = low + _times(up, lo) - _times(down, hi)
             size = max(abs(lo), abs(hi))
             exactly = len(leaves) == 1 and isinstance(value, Leaf)
-            reach = torch.zeros_like(up) if exactly else (gamma(2 * N.shape[1] + 8, torch.float64) * (up + down) + error)
+            reach = (
+                torch.zeros_like(up) if exactly else (gamma(2 * N.shape[1] + 8, torch.float64) * (up + down) + error)
+            )
             slack = slack + _times(reach, size)
         high, low = high + slack * (1 + 1e-9), low - slack * (1 + 1e-9)
         if bool(torch.isnan(low).any()) or bool(torch.isnan(high).any()):

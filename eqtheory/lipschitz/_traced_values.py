@@ -4,10 +4,11 @@ Every intermediate of a program is written as `v = c + sum_k N_k z_k` over leave
 every operation that is not affine; everything else stays a recipe of affine steps. A sum of affine branches is therefore one
 matrix and not a sum of norms: `y - A^T (A y - x)` has the matrix `I - A^T A` in `y`.
 
-**Rounding.** A step whose matrix `T` has norm at most `g` errs in float64 by at most `gamma |T| |v|`, entry by entry, of norm at most
-`gamma sqrt(N) g |v|`, with `N` entries the longest sum. After `d` steps a column is off by at most `x / (1 - x) G` of its size,
-`x = d gamma sqrt(N)`, where `G` is the bound that multiplies norms along paths and adds them where paths meet. For transforms `gamma` stands for
-the `O(log N) u` of the fast algorithm, which is far smaller. All columns together: `sqrt(n)` times that in l2, `n` in sup, once in l1.
+**Rounding.** A step whose matrix `T` has norm at most `g` errs in float64 by at most `gamma |T| |v|`, entry by entry, of norm at
+most `gamma sqrt(N) g |v|`, with `N` entries the longest sum. After `d` steps a column is off by at most `x / (1 - x) G` of its size,
+`x = d gamma sqrt(N)`, where `G` is the bound that multiplies norms along paths and adds them where paths meet. For transforms
+`gamma` stands for the `O(log N) u` of the fast algorithm, which is far smaller. All columns together: `sqrt(n)` times that in l2, `n`
+in sup, once in l1.
 
 References:
     Higham 2002, Accuracy and Stability of Numerical Algorithms, sections 3.5 and 24.1.
@@ -25,7 +26,18 @@ from torch import Tensor
 from eqtheory.norms import Euclidean, Norm, Sup
 from eqtheory.roundoff import gamma
 
-__all__ = ["Affine", "Gains", "Interval", "Leaf", "Value", "allowance", "constant_of", "leaves_of", "matrix_of", "path_gain"]
+__all__ = [
+    "Affine",
+    "Gains",
+    "Interval",
+    "Leaf",
+    "Value",
+    "allowance",
+    "constant_of",
+    "leaves_of",
+    "matrix_of",
+    "path_gain",
+]
 
 Interval = tuple[float, float]
 Gains = Callable[[bool], tuple[float, ...]]
@@ -146,7 +158,8 @@ def path_gain(value: Value, start: dict[Leaf, float], norm: Norm, *, tight: bool
     Returns:
         The size of the change, from above.
     """
-    known: dict[Value, float] = dict(start)
+    known: dict[Value, float] = {}
+    known.update(start)
     count = 0
     for node in _history(value):
         if isinstance(node, Leaf):
@@ -157,7 +170,7 @@ def path_gain(value: Value, start: dict[Leaf, float], norm: Norm, *, tight: bool
         gains = node.gains(tight)
         parts = [gains[k] * size for k, size in present]
         count += 2 * len(parts) + 4
-        known[node] = _gathered(parts, norm) if node.disjoint else math.fsum(parts)
+        known[node] = _side_by_side(parts, norm) if node.disjoint else _on_top(parts)
     return known.get(value, 0.0) * (1 + gamma(count + 1, torch.float64))
 
 
@@ -180,11 +193,15 @@ def allowance(value: Value, leaf: Leaf, norm: Norm) -> float:
     x = len(steps) * gamma(4 * longest + 8, torch.float64) * longest**0.5
     if x >= 0.5:
         return math.inf
-    columns = {Euclidean: n**0.5, Sup: float(n)}.get(type(norm), 1.0)
+    columns = n**0.5 if isinstance(norm, Euclidean) else float(n) if isinstance(norm, Sup) else 1.0
     return x / (1 - x) * columns * path_gain(value, {leaf: 1.0}, norm)
 
 
-def _gathered(parts: list[float], norm: Norm) -> float:
+def _on_top(parts: list[float]) -> float:
+    return math.fsum(parts)
+
+
+def _side_by_side(parts: list[float], norm: Norm) -> float:
     if isinstance(norm, Euclidean):
         return math.hypot(*parts)
     return max(parts) if isinstance(norm, Sup) else math.fsum(parts)

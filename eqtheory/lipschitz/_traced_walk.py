@@ -1,7 +1,7 @@
 r"""The walk over a traced program, node by node: constants are computed, everything else becomes a value by its rule.
 
-What has no rule is refused by name, never guessed. So is chance, what changes a tensor in place, and what makes whole numbers of the
-arguments: comparisons, signs and roundings jump.
+What has no rule is refused by name, never guessed. So is chance, what changes a tensor in place, and what makes whole numbers
+of the arguments: comparisons, signs and roundings jump.
 """
 
 from __future__ import annotations
@@ -31,8 +31,31 @@ __all__ = ["RULES", "graph_of", "walk"]
 RULES: dict[str, Callable[[Call], Any]] = {**AFFINE, **PRODUCTS, **ACTIVATIONS, **NONLINEAR}
 """What is known to be bounded, by the name of the operation."""
 
-_JUMPS = {"round", "floor", "ceil", "trunc", "sign", "sgn", "frac", "fmod", "remainder", "heaviside", "hardshrink", "bucketize"}
-_SHAPE_ONLY = {"new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like", "empty_like", "new_empty", "new_empty_strided"}
+_JUMPS = {
+    "round",
+    "floor",
+    "ceil",
+    "trunc",
+    "sign",
+    "sgn",
+    "frac",
+    "fmod",
+    "remainder",
+    "heaviside",
+    "hardshrink",
+    "bucketize",
+}
+_SHAPE_ONLY = {
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "new_empty",
+    "new_empty_strided",
+}
 _UNWRITTEN = {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"}
 
 
@@ -48,13 +71,19 @@ def graph_of(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Gr
 
     Raises:
         NotBoundedError: the program depends on the values of its arguments, or cannot be traced.
+        EqTheoryError: what the program itself refuses.
     """
+    examples = [a.detach().clone() for a in arguments]  # tensors are told apart by identity: no two may be one
+
+    def called(*tensors: Tensor) -> Any:  # the tracer would ask for arguments that have defaults
+        return function(*tensors)
+
     try:
         # Twice: what composite operations change in place becomes visible in the first graph, and functional in the second.
-        first = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+        first = make_fx(called, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
         _refuse_state(first.graph)
         plain = torch.func.functionalize(first, remove="mutations")
-        module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+        module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
     except EqTheoryError:
         raise
     except Exception as error:
@@ -161,7 +190,9 @@ def _result(node: fx.Node, scope: Scope, args: tuple[Any, ...], kwargs: dict[str
     if torch.Tag.nondeterministic_seeded in node.target.tags:
         raise call.refuse("draws random numbers", "call .eval() first, or pass them as an argument")
     if any(a is UNTRACKED for a in pytree.tree_leaves((args, kwargs))):
-        raise call.refuse("reads positions or statistics that jump", "use only the values of sort, max or a normalisation")
+        raise call.refuse(
+            "reads positions or statistics that jump", "use only the values of sort, max or a normalisation"
+        )
     if not call.dependents() or call.name in _SHAPE_ONLY:
         return _constant(call, first)
     if not floating or call.name in _JUMPS:
