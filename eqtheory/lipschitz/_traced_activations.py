@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqtheory.lipschitz._traced_call import UNTRACKED, Call, is_dependent, spread
+from eqtheory.lipschitz._traced_call import UNTRACKED, Call, is_dependent
 from eqtheory.lipschitz._traced_slopes import EVERYWHERE, rounded_up
+from eqtheory.lipschitz._traced_sums import spread
 from eqtheory.lipschitz._traced_values import Interval, Leaf, Value
 
 __all__ = ["ACTIVATIONS", "SUPREMA"]

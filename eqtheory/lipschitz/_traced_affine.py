@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqtheory.lipschitz._traced_call import Call, is_dependent, spread, times, total
+from eqtheory.lipschitz._traced_call import Call, is_dependent
 from eqtheory.lipschitz._traced_slopes import rounded_up
+from eqtheory.lipschitz._traced_sums import spread, times, total
 from eqtheory.lipschitz._traced_values import Affine, Value
 from eqtheory.validate import require_finite
 
@@ -28,14 +29,15 @@ _DISJOINT = {"cat", "stack", "where", "slice_scatter", "select_scatter", "diagon
 _WRITES = {"slice_scatter", "select_scatter", "diagonal_scatter", "index_put"}
 _COPIES = {"detach", "alias", "clone", "lift_fresh", "lift_fresh_copy", "_to_copy", "contiguous", "positive"}
 _NON_NEGATIVE = """
-    view _unsafe_view reshape permute transpose t numpy_T slice select unsqueeze squeeze flatten unflatten expand repeat roll flip rot90
-    index index_select gather take_along_dim diagonal diag_embed tril triu unfold im2col col2im pixel_shuffle pixel_unshuffle
-    channel_shuffle reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
-    constant_pad_nd sum mean cumsum trace avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
-    upsample_linear1d upsample_bilinear2d upsample_trilinear3d cat stack where masked_fill slice_scatter select_scatter
-    diagonal_scatter index_put scatter movedim swapaxes repeat_interleave expand_copy narrow
-""".split()
+    view _unsafe_view reshape permute transpose t numpy_T slice select unsqueeze squeeze flatten unflatten expand
+    repeat roll flip rot90 index index_select gather take_along_dim diagonal diag_embed tril triu unfold im2col
+    col2im pixel_shuffle pixel_unshuffle channel_shuffle reflection_pad1d reflection_pad2d reflection_pad3d
+    replication_pad1d replication_pad2d replication_pad3d constant_pad_nd sum mean cumsum trace avg_pool1d
+    avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d
+    upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d
+    upsample_trilinear3d cat stack where masked_fill slice_scatter select_scatter diagonal_scatter index_put scatter
+    movedim swapaxes repeat_interleave expand_copy narrow
+"""
 
 
 def _one_sums(linear: Callable[..., Tensor], shapes: list[tuple[int, ...]], place: int) -> tuple[float, float]:
@@ -218,7 +220,7 @@ def _expand_as(call: Call) -> Any:
 
 
 AFFINE: dict[str, Callable[[Call], Any]] = {
-    **dict.fromkeys(_NON_NEGATIVE, _non_negative),
+    **dict.fromkeys(_NON_NEGATIVE.split(), _non_negative),
     **dict.fromkeys(_COPIES, _copy),
     **dict.fromkeys(("split", "split_with_sizes", "unbind", "chunk"), _several),
     **dict.fromkeys(("add", "sub", "rsub"), _sum),

@@ -23,8 +23,9 @@ from typing import Any
 
 from torch import Tensor
 
-from eqtheory.lipschitz._traced_call import UNTRACKED, Call, is_dependent, spread, times, total
+from eqtheory.lipschitz._traced_call import UNTRACKED, Call, is_dependent
 from eqtheory.lipschitz._traced_slopes import EVERYWHERE, rounded_up
+from eqtheory.lipschitz._traced_sums import spread, times, total
 from eqtheory.lipschitz._traced_values import Interval, Leaf, Value
 
 __all__ = ["NONLINEAR"]

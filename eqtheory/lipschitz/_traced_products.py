@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound
-from eqtheory.lipschitz._traced_call import UNTRACKED, Call, is_dependent, spread, times, total
+from eqtheory.lipschitz._traced_call import UNTRACKED, Call, is_dependent
 from eqtheory.lipschitz._traced_slopes import Scope, rounded_up
+from eqtheory.lipschitz._traced_sums import spread, times, total
 from eqtheory.lipschitz._traced_values import Interval, Value
 from eqtheory.norms import Euclidean
 from eqtheory.validate import require_finite

@@ -146,7 +146,7 @@ def constant_of(value: Value) -> Tensor:
     return known[value]
 
 
-def path_gain(value: Value, start: dict[Leaf, float], norm: Norm, *, tight: bool = False) -> float:
+def path_gain(value: Value, start: dict[Value, float], norm: Norm, *, tight: bool = False) -> float:
     """Product of norms along paths, added where paths meet: what a change of the leaves can do to the value.
 
     Args:
@@ -158,8 +158,7 @@ def path_gain(value: Value, start: dict[Leaf, float], norm: Norm, *, tight: bool
     Returns:
         The size of the change, from above.
     """
-    known: dict[Value, float] = {}
-    known.update(start)
+    known = dict(start)
     count = 0
     for node in _history(value):
         if isinstance(node, Leaf):

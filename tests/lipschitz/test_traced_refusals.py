@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from eqtheory.errors import InputError, NonFiniteError, NotBoundedError, ShapeError
 from eqtheory.lipschitz import traced_lipschitz, traced_regularity

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from eqtheory.lipschitz import traced_lipschitz
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
