@@ -17,6 +17,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "NonFiniteError",
+    "NotBoundedError",
     "ShapeError",
     "SolverError",
     "UnknownTheoremError",
@@ -99,6 +100,32 @@ class MissingDependencyError(EqTheoryError, ImportError):
             The class and its arguments.
         """
         return type(self), (self.package, self.extra)
+
+
+class NotBoundedError(EqTheoryError, ValueError):
+    """No bound could be proved; nothing is said about whether there is one.
+
+    Args:
+        operation: what could not be bounded, by its name in the program.
+        reason: why not.
+        remedy: what the caller can do about it.
+
+    Example:
+        >>> print(NotBoundedError("aten.sqrt", "steep without bound at 0", "add a constant below the root"))
+        aten.sqrt: steep without bound at 0; add a constant below the root
+    """
+
+    def __init__(self, operation: str, reason: str, remedy: str) -> None:
+        self.operation, self.reason, self.remedy = operation, reason, remedy
+        super().__init__(" ".join(f"{operation}: {reason}; {remedy}".split()))
+
+    def __reduce__(self) -> tuple[type[NotBoundedError], tuple[str, str, str]]:
+        """Rebuild from its parts, so the error crosses process borders whole.
+
+        Returns:
+            The class and its arguments.
+        """
+        return type(self), (self.operation, self.reason, self.remedy)
 
 
 class GradientUnavailableError(EqTheoryError, RuntimeError):

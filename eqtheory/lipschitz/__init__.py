@@ -60,6 +60,10 @@ from eqtheory.lipschitz._spectrum import (
     spectral_radius,
     transient_growth,
 )
+from eqtheory.lipschitz._traced import (
+    traced_lipschitz,
+    traced_regularity,
+)
 from eqtheory.lipschitz._witness import (
     Witnessed,
 )
@@ -108,6 +112,8 @@ __all__ = [
     "random_directions",
     "spectral_radius",
     "steepest",
+    "traced_lipschitz",
+    "traced_regularity",
     "transient_growth",
     "translation_invariant_norm",
 ]
