@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from eqtheory.errors import InputError, ShapeError
-from eqtheory.norms import BlockSum, Euclidean, Norm, Spectral, Sum, Sup, same_shape
+from eqtheory.norms import BlockSum, Euclidean, Norm, Spectral, Sum, Sup, Weighted, same_shape
 from eqtheory.roundoff import gamma
 
 BLOCKS = BlockSum((2, 1), (1.0, 0.375), Sup())
@@ -27,6 +27,8 @@ NORMS: dict[str, tuple[Norm, tuple[int, ...], int]] = {
     "l1": (Sum(), (3,), 8),
     "blocks": (BLOCKS, (3,), 8),
     "spectral": (Spectral(), (3, 2), 64),
+    "weighted l2": (Weighted(torch.tensor([0.1, 1.0, 20.0], dtype=torch.float64)), (3,), 12),
+    "weighted sup": (Weighted(torch.tensor([[0.1, 3.0], [1.0, 7.0]], dtype=torch.float64), Sup()), (2, 2), 8),
 }
 EACH = pytest.mark.parametrize(("norm", "shape", "roundings"), NORMS.values(), ids=NORMS)
 LAWS = settings(max_examples=30, deadline=None, derandomize=True)
@@ -226,3 +228,62 @@ def test_the_norm_of_an_empty_vector_is_zero_and_of_an_empty_batch_is_empty() ->
     for norm in (Euclidean(), Sup(), Sum()):
         assert torch.equal(norm(torch.ones(2, 0)), torch.zeros(2))
         assert norm(torch.ones(0, 3)).shape == (0,)
+
+
+@EACH
+@LAWS
+@given(seed=SEEDS)
+def test_duality(norm: Norm, shape: tuple[int, ...], roundings: int, seed: int) -> None:
+    """`aligned(g)` is a unit vector on which `g` is at least as large as on any other, and equality is reached by `subgradient`."""
+    g, other = draw(seed, 32, *shape), draw(seed + 1, 32, *shape)
+    rel = gamma(4 * roundings, torch.float64)
+
+    def pair(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).reshape(a.shape[0], -1).sum(dim=1)
+
+    best = norm.aligned(g)
+    assert bool((norm(best) <= 1 + rel).all())
+    size = g.abs().reshape(32, -1).sum(dim=1)
+    assert bool((pair(g, other) <= pair(g, best) * norm(other) + rel * size * (1 + norm(other))).all())
+    measured = norm.subgradient(g)
+    assert bool(((pair(measured, g) - norm(g)).abs() <= rel * norm(g)).all())
+    # Of dual norm at most 1: on no vector larger than its norm.
+    assert bool((pair(measured, other) <= norm(other) * (1 + rel) + rel * pair(measured.abs(), other.abs())).all())
+    assert bool((pair(measured, norm.aligned(measured)) <= 1 + rel).all())
+
+
+def test_zero_functionals_and_vectors_are_no_exception() -> None:
+    for norm, shape, _ in NORMS.values():
+        zero = torch.zeros(2, *shape, dtype=torch.float64)
+        assert bool((norm(norm.aligned(zero)) <= 1 + 1e-12).all())
+        assert bool(torch.isfinite(norm.subgradient(zero)).all())
+
+
+def test_a_norm_without_a_known_dual_says_so() -> None:
+    class Mine(Norm):
+        name = "mine"
+
+        def __call__(self, v: Tensor) -> Tensor:
+            return v.abs().reshape(v.shape[0], -1).sum(dim=1)
+
+    for ask in (Mine().aligned, Mine().subgradient):
+        with pytest.raises(
+            InputError, match=r"norm: got mine, needed a norm that knows its dual; use one of Euclidean\(\)"
+        ):
+            ask(torch.ones(1, 2))
+
+
+@pytest.mark.parametrize(
+    "weights", [torch.tensor([1.0, 0.0]), torch.tensor([1.0, -1.0]), torch.tensor([1.0, torch.nan])]
+)
+def test_weights_are_positive_and_finite(weights: Tensor) -> None:
+    with pytest.raises(
+        InputError, match=r"weights: got tensor\(\[.*needed a tensor of finite numbers > 0; pass one weight per entry"
+    ):
+        Weighted(weights)
+
+
+def test_weights_have_the_shape_of_a_state() -> None:
+    with pytest.raises(ShapeError, match=r"v: got shape \(1, 3\), needed \(batch, 2\); one weight per entry"):
+        Weighted(torch.ones(2))(torch.ones(1, 3))
+    assert Weighted(torch.tensor([1.0, 0.5]), Sup()).exact([Fraction(1, 3), Fraction(4, 3)]) == Fraction(2, 3)

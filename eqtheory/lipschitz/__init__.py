@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from eqtheory.lipschitz._finite import growth_on_table, largest_slope
+from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound, operator_norm
 
-__all__ = ["growth_on_table", "largest_slope"]
+__all__ = ["growth_on_table", "largest_slope", "matrix_norm_upper_bound", "operator_norm"]

@@ -1,0 +1,25 @@
+"""The one place where norms and distances are computed.
+
+A batch of states has shape `(batch, ...)`; everything after the first axis is one vector (or matrix) of the state space.
+Each norm works on tensors, and the polyhedral ones also on rationals, where no rounding happens at all.
+"""
+
+from __future__ import annotations
+
+from eqtheory.norms._composite import BlockSum, Spectral, Weighted
+from eqtheory.norms._entrywise import Euclidean, Sum, Sup
+from eqtheory.norms._norm import Metric, Norm, host_sees, same_shape, slopes_of
+
+__all__ = [
+    "BlockSum",
+    "Euclidean",
+    "Metric",
+    "Norm",
+    "Spectral",
+    "Sum",
+    "Sup",
+    "Weighted",
+    "host_sees",
+    "same_shape",
+    "slopes_of",
+]
