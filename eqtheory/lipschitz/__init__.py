@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from eqtheory.lipschitz._finite import growth_on_table, largest_slope
+from eqtheory.lipschitz._formula_lipschitz import formula_lipschitz
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound, operator_norm
+from eqtheory.lipschitz._supremum import supremum
 
-__all__ = ["growth_on_table", "largest_slope", "matrix_norm_upper_bound", "operator_norm"]
+__all__ = ["formula_lipschitz", "growth_on_table", "largest_slope", "matrix_norm_upper_bound", "operator_norm", "supremum"]

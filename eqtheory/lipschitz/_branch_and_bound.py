@@ -31,13 +31,13 @@ class Seen(NamedTuple):
         upper: upper bound over the box; minus infinity where it is defined at no point.
         box: a part of the box on which the supremum over the box is approached.
         weights: how much each coordinate contributes to the width of the bound; empty where that is not known.
-        points: points of the box that are worth an evaluation.
+        points: points of the box that are worth an evaluation, each with a guess of the value, infinite where there is none.
     """
 
     upper: float
     box: Box
     weights: tuple[float, ...] = ()
-    points: tuple[tuple[float, ...], ...] = ()
+    points: tuple[tuple[float, tuple[float, ...]], ...] = ()
 
 
 class Objective(Protocol):
@@ -96,8 +96,9 @@ class _Search:
         self.boxes += 1
         if seen.upper <= self.best:
             return
-        for point in seen.points:
-            self.best = max(self.best, self.objective.below(point))
+        for guess, point in seen.points:
+            if guess > self.best:
+                self.best = max(self.best, self.objective.below(point))
         if seen.upper > self.best:
             # Among infinite bounds the smallest box comes first: either its bound becomes finite, or it shows that none will.
             heapq.heappush(self.heap, (-seen.upper, self.size(seen.box), self.boxes, seen))
@@ -165,8 +166,8 @@ def maximize(objective: Objective, root: Box, *, rtol: float, max_boxes: int) ->
     search.look(root)
     while True:
         upper = search.upper
-        settled = upper <= search.best or upper - search.best <= rtol * max(abs(upper), abs(search.best))
-        if settled and upper < math.inf:
+        settled = upper - search.best <= rtol * max(abs(upper), abs(search.best))
+        if upper == -math.inf or (settled and upper - search.best < math.inf):  # nothing is defined, or both sides are finite
             return Found(search.best, upper, search.boxes, settled=True)
         if not search.heap or search.boxes >= max_boxes or upper <= search.floor:
             return Found(search.best, upper, search.boxes, settled=False)

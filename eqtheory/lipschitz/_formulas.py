@@ -77,7 +77,7 @@ class Formulas:
             values.append(operation(values, box, chosen))
         return values
 
-    def cases(self, box: Box, values: Values) -> list[Values]:
+    def cases(self, box: Box, values: Values) -> list[tuple[Mapping[int, bool], Values]]:
         """Run once for every combination of sides of undecided kinks.
 
         Args:
@@ -85,13 +85,14 @@ class Formulas:
             values: the run over the box with no side chosen.
 
         Returns:
-            One list of enclosures per combination; where there are too many, the one that encloses all of them.
+            Sides and enclosures per combination; where there are too many, the one that encloses all of them.
         """
         undecided = sorted({u for u, e in self._conditions if _straddles(values[u]) and values[e] is not None})
         if not undecided or len(undecided) > _SIDES:
-            return [values]
+            return [({}, values)]
         combinations = product((True, False), repeat=len(undecided))
-        return [self.run(box, dict(zip(undecided, sides, strict=True))) for sides in combinations]
+        chosen = [dict(zip(undecided, sides, strict=True)) for sides in combinations]
+        return [(sides, self.run(box, sides)) for sides in chosen]
 
     def _compiled(self, e: Any) -> _Operation:
         import sympy

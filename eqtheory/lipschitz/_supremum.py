@@ -21,7 +21,7 @@ from eqtheory.lipschitz._formulas import Box, Formulas, box_of, expression_of
 from eqtheory.lipschitz._intervals import EVERYTHING, Interval, sum_up
 from eqtheory.validate import count, open_unit
 
-__all__ = ["Ends", "bracket_of", "half_widths", "midpoint", "prepared", "supremum"]
+__all__ = ["Ends", "at_point", "blind_points", "bracket_of", "face_of", "half_widths", "midpoint", "prepared", "supremum"]
 
 Ends = list[tuple[Interval, Interval]]
 
@@ -65,7 +65,7 @@ def supremum(
     if found.upper == -math.inf:
         raise DomainError("box", str(dict(box)), f"a box in which {expression} is defined", "move or widen the box")
     partly = whole is None or not whole.continuous
-    assumptions = ("points at which the formula is undefined are left out",) if partly else ()
+    assumptions = ("only points at which the formula is defined count",) if partly else ()
     return bracket_of(found, "formula", "value at a point of the box", assumptions=assumptions)
 
 
@@ -115,6 +115,19 @@ def midpoint(box: Box) -> tuple[float, ...]:
     return tuple(min(max(x.low + 0.5 * (x.high - x.low), x.low), x.high) for x in box)
 
 
+def blind_points(box: Box) -> tuple[tuple[float, tuple[float, ...]], ...]:
+    """Points to look at where nothing is known of slopes: the middle and two opposite corners.
+
+    Args:
+        box: with finite ends.
+
+    Returns:
+        Points, each with an infinite guess.
+    """
+    points = (midpoint(box), tuple(x.low for x in box), tuple(x.high for x in box))
+    return tuple((math.inf, point) for point in points)
+
+
 def half_widths(box: Box, middle: tuple[float, ...]) -> list[float]:
     """Distances of a point of a box from its ends, rounded upwards.
 
@@ -158,10 +171,10 @@ class _Values:
         if here is None:
             return Seen(-math.inf, box)
         middle = midpoint(box)
-        slopes = [[run[k] or EVERYTHING for k in self.slopes] for run in self.formulas.cases(box, values)]
+        slopes = [[run[k] or EVERYTHING for k in self.slopes] for _, run in self.formulas.cases(box, values)]
         if not here.continuous or not all(d.finite for case in slopes for d in case):
-            return Seen(here.high, box, points=(middle, tuple(x.low for x in box), tuple(x.high for x in box)))
-        face = tuple(_face(x, [case[k] for case in slopes]) for k, x in enumerate(box))
+            return Seen(here.high, box, points=blind_points(box))
+        face = tuple(face_of(x, [case[k] for case in slopes]) for k, x in enumerate(box))
         if face != box:
             return self.above(face)
         radii = half_widths(box, middle)
@@ -169,7 +182,7 @@ class _Values:
         linear = max(sum_up(centre, [(r, d.magnitude) for r, d in zip(radii, case, strict=True)]) for case in slopes)
         weights = tuple(r * max(case[k].magnitude for case in slopes) for k, r in enumerate(radii))
         corner = tuple(x.high if d.low + d.high > 0 else x.low for x, d in zip(box, slopes[0], strict=True))
-        return Seen(min(here.high, linear), box, weights, (middle, corner))
+        return Seen(min(here.high, linear), box, weights, ((math.inf, middle), (linear, corner)))
 
     def at(self, middle: tuple[float, ...]) -> float:
         value = self.formulas.run(tuple(Interval(t, t) for t in middle), upto=self.value)[self.value]
@@ -180,8 +193,12 @@ class _Values:
         return value.low if value is not None and value.continuous else -math.inf
 
 
-def _face(x: Interval, slopes: list[Interval]) -> Interval:
+def face_of(x: Interval, slopes: list[Interval]) -> Interval:
     """The end at which a coordinate's values are largest, where its derivative has one sign.
+
+    Args:
+        x: the coordinate.
+        slopes: enclosures of the derivative.
 
     Returns:
         An end, or the coordinate itself.
