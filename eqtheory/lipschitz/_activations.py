@@ -152,7 +152,7 @@ def _relu(_layer: Any) -> Activation:
     return Activation(torch.relu, ramp.slope, (), ramp.slope_extrema, exact=True)
 
 
-_KINDS: dict[type, Callable[[Any], Activation]] = {
+_KINDS: dict[type[torch.nn.Module], Callable[[Any], Activation]] = {
     torch.nn.ReLU: _relu,
     torch.nn.LeakyReLU: _leaky,
     torch.nn.Hardtanh: _hard,

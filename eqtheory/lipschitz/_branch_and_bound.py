@@ -167,7 +167,9 @@ def maximize(objective: Objective, root: Box, *, rtol: float, max_boxes: int) ->
     while True:
         upper = search.upper
         settled = upper - search.best <= rtol * max(abs(upper), abs(search.best))
-        if upper == -math.inf or (settled and upper - search.best < math.inf):  # nothing is defined, or both sides are finite
+        if upper == -math.inf or (
+            settled and upper - search.best < math.inf
+        ):  # nothing is defined, or both sides are finite
             return Found(search.best, upper, search.boxes, settled=True)
         if not search.heap or search.boxes >= max_boxes or upper <= search.floor:
             return Found(search.best, upper, search.boxes, settled=False)

@@ -18,7 +18,18 @@ from typing import Any
 from eqtheory.errors import MissingDependencyError
 from eqtheory.lipschitz._intervals import EVERYTHING, Interval, multiply, reciprocal
 
-__all__ = ["FUNCTIONS", "absolute", "balls", "constant", "exponential", "largest", "logarithm", "root", "sign", "smallest"]
+__all__ = [
+    "FUNCTIONS",
+    "absolute",
+    "balls",
+    "constant",
+    "exponential",
+    "largest",
+    "logarithm",
+    "root",
+    "sign",
+    "smallest",
+]
 
 _LARGEST = math.nextafter(math.inf, 0.0)
 
@@ -230,7 +241,9 @@ def root(x: Interval, exponent: Fraction) -> Interval | None:
         if math.isinf(t) or t == 0:
             return t, t
         arb = balls()
-        ball = arb(t).sqrt() if exponent == Fraction(1, 2) else arb(t) ** (arb(exponent.numerator) / exponent.denominator)
+        ball = (
+            arb(t).sqrt() if exponent == Fraction(1, 2) else arb(t) ** (arb(exponent.numerator) / exponent.denominator)
+        )
         return _ends(ball)
 
     low = at(max(x.low, 0.0))[0]

@@ -191,7 +191,9 @@ class _Fit:
         self.curve = np.stack([_profile(gaps, node * self.spread)[0] for node in self.grid], axis=1)
         at = self.curve.argmax(axis=1)
         self.offset, self.best = self.grid[at] * self.spread, self.curve.max(axis=1)
-        for level in range(1, 4):  # between the neighbours of the best node, ever finer; a fit at the far end stays there
+        for level in range(
+            1, 4
+        ):  # between the neighbours of the best node, ever finer; a fit at the far end stays there
             step = (self.grid[1] / self.grid[0]) ** (0.5**level)
             for factor in (1 / step, step):
                 trial = np.where(at == _NODES - 1, self.offset, self.offset * factor)
@@ -235,7 +237,9 @@ class _Fit:
         Returns:
             Shape `(batch,)`.
         """
-        hazard = np.sort(((self.offset[:, None] + self.gaps) / self.scale) ** self.shape, axis=1)  # -log of the distribution
+        hazard = np.sort(
+            ((self.offset[:, None] + self.gaps) / self.scale) ** self.shape, axis=1
+        )  # -log of the distribution
         n = hazard.shape[1]
         ranks = 2 * np.arange(1, n + 1) - 1
         survival = np.log(-np.expm1(-np.maximum(hazard, np.finfo(np.float64).tiny)))

@@ -31,7 +31,16 @@ from eqtheory.lipschitz._branch_and_bound import Found, Seen, maximize
 from eqtheory.lipschitz._formulas import Box, Formulas, Values
 from eqtheory.lipschitz._intervals import EVERYTHING, Interval, sum_up
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound, operator_norm
-from eqtheory.lipschitz._supremum import Ends, at_point, blind_points, bracket_of, face_of, half_widths, midpoint, prepared
+from eqtheory.lipschitz._supremum import (
+    Ends,
+    at_point,
+    blind_points,
+    bracket_of,
+    face_of,
+    half_widths,
+    midpoint,
+    prepared,
+)
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from eqtheory.roundoff import gamma, unit_roundoff
 
@@ -109,7 +118,9 @@ def formula_lipschitz(
 class _Slopes:
     """The operator norm of the Jacobian."""
 
-    def __init__(self, written: list[Any], symbols: list[Any], free: list[int], ends: Ends, norms: tuple[Norm, Norm]) -> None:
+    def __init__(
+        self, written: list[Any], symbols: list[Any], free: list[int], ends: Ends, norms: tuple[Norm, Norm]
+    ) -> None:
         self.formulas, self.free, self.ends, self.norms = Formulas(symbols), free, ends, norms
         self.shape = (len(written), len(free))
         self.values = [self.formulas.entry(e) for e in written]
@@ -219,7 +230,9 @@ class _Slopes:
         size = self._norm(_middle_and_radius([centre])[0])
         return Seen(upper, box, tuple(weights), ((size, middle), (linear, tuple(point))))
 
-    def _convex(self, centre: list[Interval], changes: list[list[Interval]], radii: list[float]) -> tuple[float, float, list[bool]]:
+    def _convex(
+        self, centre: list[Interval], changes: list[list[Interval]], radii: list[float]
+    ) -> tuple[float, float, list[bool]]:
         """The two terms of the header's bound.
 
         Returns:

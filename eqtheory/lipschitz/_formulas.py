@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any
 
 from eqtheory.errors import InputError, NonFiniteError
-from eqtheory.lipschitz._elementary import FUNCTIONS, constant, exponential, largest, logarithm, root, sign, smallest
+from eqtheory.lipschitz._elementary import FUNCTIONS, constant, exponential, largest, logarithm, root, smallest
 from eqtheory.lipschitz._intervals import EVERYTHING, Interval, add, hull, multiply, of_fraction, power
 
 __all__ = ["Box", "Formulas", "box_of", "expression_of"]
@@ -65,7 +65,7 @@ class Formulas:
 
         Args:
             box: one interval per variable.
-            sides: for entries `u` that are undecided, whether `u > 0` is taken.
+            sides: for some entries `u`, whether `u > 0` is taken, wherever the box lies.
             upto: last entry that is needed; all by default.
 
         Returns:
@@ -148,10 +148,10 @@ class Formulas:
             at = values[u]
             if at is None:
                 return None
-            if _straddles(at):
-                if u not in sides:
-                    return hull(values[p], values[q])
+            if u in sides:  # also at points of the box that lie on the other side: mean values belong to one branch
                 return values[p] if sides[u] else values[q]
+            if _straddles(at):
+                return hull(values[p], values[q])
             return values[p] if at.low > 0 else values[q]
 
         return take
@@ -179,6 +179,9 @@ class Formulas:
 
         Returns:
             The function of the enclosures.
+
+        Raises:
+            InputError: not made of comparisons.
         """
         import sympy
 
@@ -295,11 +298,15 @@ def expression_of(value: Any, name: str = "expression") -> Any:
     import sympy
 
     if isinstance(value, str):
-        raise InputError(name, "a string", "a sympy expression", "parse it with sympy.sympify where its source is trusted")
+        raise InputError(
+            name, "a string", "a sympy expression", "parse it with sympy.sympify where its source is trusted"
+        )
     try:
         e = sympy.sympify(value, strict=True)
     except sympy.SympifyError as error:
-        raise InputError(name, type(value).__name__, "a sympy expression or a number", "build it from symbols") from error
+        raise InputError(
+            name, type(value).__name__, "a sympy expression or a number", "build it from symbols"
+        ) from error
     if not isinstance(e, sympy.Expr):
         raise InputError(name, type(e).__name__, "a scalar sympy expression", "pass entries one by one")
     if e.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
@@ -344,7 +351,9 @@ def _exact(symbol: Any, end: Any) -> Any:
     try:
         value = end if isinstance(end, int) else float(end)
     except (TypeError, ValueError) as error:
-        raise InputError("box", f"{symbol}: {end!r}", "numbers", "pass floats, integers, fractions or sympy numbers") from error
+        raise InputError(
+            "box", f"{symbol}: {end!r}", "numbers", "pass floats, integers, fractions or sympy numbers"
+        ) from error
     if not math.isfinite(value):
         raise NonFiniteError("box", f"{symbol}: {end}", "finite ends", "bound the box, or transform the variable")
     return sympy.Integer(value) if isinstance(value, int) else sympy.Rational(value)

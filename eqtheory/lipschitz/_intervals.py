@@ -16,7 +16,18 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
-__all__ = ["EVERYTHING", "Interval", "add", "hull", "multiply", "negate", "of_fraction", "power", "reciprocal", "sum_up"]
+__all__ = [
+    "EVERYTHING",
+    "Interval",
+    "add",
+    "hull",
+    "multiply",
+    "negate",
+    "of_fraction",
+    "power",
+    "reciprocal",
+    "sum_up",
+]
 
 _LARGEST = math.nextafter(math.inf, 0.0)
 _EXACT_INTEGERS = 2.0**53

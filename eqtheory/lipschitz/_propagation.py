@@ -245,7 +245,11 @@ class _State:
         low, high = self.values.ends()
         unit = 4 * _U if activation.exact else SLACK
         least, most = on(activation.value, activation.extrema, low, high)
-        slack = unit * (1 + torch.maximum(low.abs(), high.abs())) if not activation.exact else unit * least.abs().maximum(most.abs())
+        slack = (
+            unit * (1 + torch.maximum(low.abs(), high.abs()))
+            if not activation.exact
+            else unit * least.abs().maximum(most.abs())
+        )
         self.values = Ball.between(least - slack, most + slack)
         flattest, steepest = on(activation.slope, activation.slope_extrema, low, high)
         loose = 0.0 if activation.exact else SLACK

@@ -21,7 +21,17 @@ from eqtheory.lipschitz._formulas import Box, Formulas, box_of, expression_of
 from eqtheory.lipschitz._intervals import EVERYTHING, Interval, sum_up
 from eqtheory.validate import count, open_unit
 
-__all__ = ["Ends", "at_point", "blind_points", "bracket_of", "face_of", "half_widths", "midpoint", "prepared", "supremum"]
+__all__ = [
+    "Ends",
+    "at_point",
+    "blind_points",
+    "bracket_of",
+    "face_of",
+    "half_widths",
+    "midpoint",
+    "prepared",
+    "supremum",
+]
 
 Ends = list[tuple[Interval, Interval]]
 
@@ -225,5 +235,3 @@ def bracket_of(found: Found, what: str, below: str, *, norm: str = "", assumptio
     method = f"interval branch and bound on the {what}, {found.boxes} boxes{ended}"
     lower = Bound(found.lower, Side.LOWER, below, Evidence.PROVED, norm=norm, assumptions=assumptions)
     return Bracket(lower, Bound(found.upper, Side.UPPER, method, Evidence.PROVED, norm=norm, assumptions=assumptions))
-
-
