@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ def _ramp(slopes: tuple[float, ...], places: tuple[float, ...]) -> Activation:
     Returns:
         The activation; its value is set by the caller's module.
     """
-    extrema = tuple((p, s) for p, pair in zip(places, zip(slopes, slopes[1:], strict=False), strict=True) for s in pair)
+    extrema = tuple((p, s) for p, pair in zip(places, pairwise(slopes), strict=True) for s in pair)
 
     def slope(x: Tensor) -> Tensor:
         found = torch.full_like(x, slopes[0])
