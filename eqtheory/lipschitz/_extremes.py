@@ -88,7 +88,7 @@ def extreme_value_estimate(
         replicates: bootstrap samples, at least 19.
 
     Returns:
-        The estimate, never below the largest sample. Cost: `O(replicates * blocks)`, a tenth of a second for 199 of 100.
+        The estimate, never below the largest sample. Cost: `O(replicates * blocks)`, 0.15 seconds for 99 of 60.
 
     Raises:
         InputError: fewer than 30 blocks, or an unusable number.
