@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
 
-__all__ = ["map_tensors", "merge", "spread", "take", "tensors"]
+__all__ = ["Raveled", "map_tensors", "merge", "spread", "take", "tensors"]
 
 T = TypeVar("T")
 
@@ -129,3 +129,65 @@ def spread(mask: Tensor, like: Tensor) -> Tensor:
         Shape `(batch, 1, ...)`.
     """
     return mask.reshape(-1, *[1] * (like.ndim - 1))
+
+
+@final
+class Raveled:
+    """A nest read as one vector per sample: the floating-point tensors that carry the batch, one after the other.
+
+    Everything else (shared weights, indices, masks) is no coordinate and stays what it is.
+
+    Args:
+        nest: the pattern.
+        batch: number of samples.
+
+    Example:
+        >>> pattern = Raveled((torch.zeros(2, 3), torch.ones(2)), batch=2)
+        >>> pattern.flat((torch.zeros(2, 3), torch.ones(2))).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, nest: Any, batch: int) -> None:
+        self.pattern, self.batch = nest, batch
+        self._shapes = [(t.shape[1:], t.dtype) for _, t in tensors(nest) if self._counts(t)]
+
+    @property
+    def length(self) -> int:
+        """Coordinates of one sample."""
+        return sum(shape.numel() for shape, _ in self._shapes)
+
+    def flat(self, nest: Any) -> Tensor:
+        """Write a nest as vectors.
+
+        Args:
+            nest: of the structure of the pattern.
+
+        Returns:
+            Shape `(batch, length)`, the widest type among its parts.
+        """
+        parts = [t.reshape(self.batch, -1) for _, t in tensors(nest) if self._counts(t)]
+        return torch.cat(parts, dim=1) if parts else torch.zeros(self.batch, 0)
+
+    def nest(self, flat: Tensor, rows: Tensor | None = None) -> Any:
+        """Read vectors as a nest.
+
+        Args:
+            flat: shape `(k, length)`.
+            rows: which sample of the pattern each row belongs to, shape `(k,)`; each its own where `None`.
+
+        Returns:
+            A nest of the structure of the pattern with `k` samples.
+        """
+        pieces = iter(torch.split(flat, [shape.numel() for shape, _ in self._shapes], dim=1))
+        kinds = iter(self._shapes)
+
+        def fill(t: Tensor) -> Tensor:
+            if self._counts(t):
+                shape, dtype = next(kinds)
+                return next(pieces).reshape(flat.shape[0], *shape).to(dtype)
+            return t if rows is None or not (t.ndim and t.shape[0] == self.batch) else t.index_select(0, rows)
+
+        return map_tensors(fill, self.pattern)
+
+    def _counts(self, t: Tensor) -> bool:
+        return bool(t.ndim and t.shape[0] == self.batch and t.dtype.is_floating_point)

@@ -15,14 +15,12 @@ from torch import Tensor
 
 from eqtheory.norms import Euclidean
 from eqtheory.roundoff import tolerance
+from eqtheory.testing.matrices import SHAPES, unit_norm
 
 __all__ = ["MANY", "SHAPES", "Contractions", "draw_contractions", "generator", "unit_norm"]
 
 MANY = settings(max_examples=3 * settings().max_examples)
 """For exact arithmetic, where one example is one instance and costs little: three times the profile's examples."""
-
-SHAPES = ("symmetric", "rotation", "shift", "random", "tanh", "scalar multiple")
-"""Linear parts: symmetric, orthogonal, nilpotent (non-normal, spectral radius 0), random singular vectors, behind tanh, and `mu I`."""
 
 _NORM = Euclidean()
 
@@ -99,39 +97,6 @@ class Contractions:
         parts = {"A": self.A, "b": self.b, "y*": self.solution}
         shown = ", ".join(f"{name} = {tensor[i].tolist()}" for name, tensor in parts.items())
         return f"{self.labels[i]}, mu = {float(self.mu[i])}, {shown}"
-
-
-def _orthogonal(n: int, batch: int, g: torch.Generator) -> Tensor:
-    return torch.linalg.qr(torch.randn(batch, n, n, generator=g, dtype=torch.float64)).Q
-
-
-def unit_norm(shape: str, n: int, batch: int, g: torch.Generator) -> Tensor:
-    """Matrices of spectral norm 1 of one shape.
-
-    Args:
-        shape: one of `SHAPES`.
-        n: rows and columns.
-        batch: how many.
-        g: source of randomness.
-
-    Returns:
-        Shape `(batch, n, n)`.
-    """
-    if shape == "scalar multiple":
-        return torch.eye(n, dtype=torch.float64).expand(batch, n, n)
-    if shape == "shift":
-        if n == 1:
-            return torch.ones(batch, 1, 1, dtype=torch.float64)
-        return torch.diag(torch.ones(n - 1, dtype=torch.float64), 1).expand(batch, n, n)
-    left = _orthogonal(n, batch, g)
-    if shape == "rotation":
-        return left
-    values = torch.rand(batch, n, generator=g, dtype=torch.float64)
-    values[:, 0] = 1.0
-    if shape == "symmetric":
-        signs = torch.randint(0, 2, (batch, n), generator=g) * 2 - 1
-        return (left * (values * signs).unsqueeze(1)) @ left.mT
-    return (left * values.unsqueeze(1)) @ _orthogonal(n, batch, g).mT
 
 
 def draw_contractions(*, batch: int, dimension: int, nearness: float, scale: float, g: torch.Generator) -> Contractions:

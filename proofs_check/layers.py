@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eqtheory.norms import Euclidean, Norm, Spectral, Sum, Sup
+from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from eqtheory.roundoff import gamma
+from eqtheory.testing.matrices import SHAPES, operator_norm, unit_norm
 from eqtheory.testing.zoo.adjoints import Inputs
-from proofs_check.instances import SHAPES, unit_norm
 
 __all__ = ["NORMS", "PROBE", "Layers", "Pair", "X", "draw_layers", "layer"]
 
@@ -40,10 +40,7 @@ class Pair:
 
     def of(self, A: Tensor) -> Tensor:
         """Operator norm of matrices, shape `(batch, m, n)` to `(batch,)`: exact up to rounding, never iterated."""
-        if isinstance(self.norm, Euclidean):
-            return Spectral()(A)
-        lines = A if isinstance(self.norm, Sup) else A.mT
-        return Sum()(lines.flatten(0, 1)).reshape(lines.shape[:2]).amax(dim=1)
+        return operator_norm(A, self.norm)
 
 
 NORMS = {"l2": Pair(Euclidean(), Euclidean()), "sup": Pair(Sup(), Sum()), "l1": Pair(Sum(), Sup())}

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side
 from eqtheory.gradients._expansion import Witnesses
-from eqtheory.gradients._linearization import Linearization
 from eqtheory.norms import Euclidean
 from eqtheory.operators import ImplicitOperator, Regularity
+from eqtheory.operators._linearization import Linearization
 
 __all__ = ["LinearEquation", "dense"]
 

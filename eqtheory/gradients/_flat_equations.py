@@ -12,9 +12,9 @@ from torch import Tensor
 
 from eqtheory.errors import GradientUnavailableError
 from eqtheory.gradients._captured import Captured
-from eqtheory.gradients._linearization import Linearization, Map
 from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.nests import map_tensors, tensors
+from eqtheory.operators._linearization import Linearization, Map
 
 __all__ = ["Equation", "Linear", "Mapped", "Original", "Outcome"]
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from eqtheory.errors import InputError
 from eqtheory.gradients._equations import LinearEquation
 from eqtheory.gradients._gradient import Gradient, euclidean_factor, surely_contracts
-from eqtheory.gradients._linearization import Linearization
 from eqtheory.gradients._reattach import AdjointRule
 from eqtheory.gradients._report import AdjointLog, AdjointReport, OnAdjointFailure
 from eqtheory.gradients._solve import AdjointSettings, euclidean, expansion, finite_cotangent, judged
 from eqtheory.operators import ImplicitOperator
+from eqtheory.operators._linearization import Linearization
 from eqtheory.solvers import Picard, Status, Stop, certify
 
 __all__ = ["Neumann"]

@@ -35,11 +35,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 from eqtheory.errors import GradientUnavailableError
-from eqtheory.gradients._linearization import Linearization, Map
 from eqtheory.gradients._surrogate import refused
 from eqtheory.gradients._tangents import carries_tangent, primal, without_derivatives
 from eqtheory.nests import map_tensors, tensors
 from eqtheory.norms import Euclidean
+from eqtheory.operators._linearization import Linearization, Map
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers import Gauge
 

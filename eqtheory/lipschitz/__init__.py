@@ -1,23 +1,59 @@
-"""Lipschitz constants of maps and of iterates, each labelled with what it proves."""
+"""Lipschitz constants of maps, operators and iterates, each labelled with what it proves: lower bound, upper bound or estimate."""
 
 from __future__ import annotations
 
 from eqtheory.lipschitz._extremes import Extreme, extreme_value_estimate
 from eqtheory.lipschitz._finite import growth_on_table, largest_slope
 from eqtheory.lipschitz._formula_lipschitz import formula_lipschitz
+from eqtheory.lipschitz._jacobian_norm import dense_jacobian, exact_jacobian_norm, jacobian_norm
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound, operator_norm
+from eqtheory.lipschitz._pairs import (
+    frequency_direction,
+    halved_pairs,
+    pair_lower_bound,
+    perturbation_lower_bound,
+    random_directions,
+)
 from eqtheory.lipschitz._propagation import Ball, propagated_lipschitz
+from eqtheory.lipschitz._region import Box, Everywhere, Region
+from eqtheory.lipschitz._search import Search, steepest
+from eqtheory.lipschitz._spectrum import SpectralRadius, TransientGrowth, spectral_radius, transient_growth
 from eqtheory.lipschitz._supremum import supremum
+from eqtheory.lipschitz._witness import Witnessed
+from eqtheory.lipschitz.curves import Curve, Finding, Iteration, Shape, curve
 
 __all__ = [
     "Ball",
+    "Box",
+    "Curve",
+    "Everywhere",
     "Extreme",
+    "Finding",
+    "Iteration",
+    "Region",
+    "Search",
+    "Shape",
+    "SpectralRadius",
+    "TransientGrowth",
+    "Witnessed",
+    "curve",
+    "dense_jacobian",
+    "exact_jacobian_norm",
     "extreme_value_estimate",
     "formula_lipschitz",
+    "frequency_direction",
     "growth_on_table",
+    "halved_pairs",
+    "jacobian_norm",
     "largest_slope",
     "matrix_norm_upper_bound",
     "operator_norm",
+    "pair_lower_bound",
+    "perturbation_lower_bound",
     "propagated_lipschitz",
+    "random_directions",
+    "spectral_radius",
+    "steepest",
     "supremum",
+    "transient_growth",
 ]

@@ -1,17 +1,17 @@
 r"""Operator norms of dense matrices, from above with proof and from below with a vector.
 
-**Sums** (anything from l1, anything to sup). `|A|_{1 -> q}` is the largest q-norm of a column and `|A|_{p -> inf}` the largest dual
-norm of a row: sums of `n` terms, each rounded up by `1 + gamma_n`.
+**Sums** (anything from l1, anything to sup). `|A|_{1 -> q}` is the largest q-norm of a column and `|A|_{p -> inf}` the largest
+dual norm of a row: sums of `n` terms, each rounded up by `1 + gamma_n`.
 
-**Euclidean.** With `B = fl(A^T A)` and a guess `s` of the norm, let Cholesky's factorisation of `M = fl(s^2 I - B)` run to completion. Then
-`R^T R = M + E` with `|E|_2 <= gamma_{n+1} / (1 - gamma_{n+1}) tr M` (Demmel 1989; Higham 2002, theorem 10.5), and `R^T R` is positive
-semidefinite, so that
+**Euclidean.** With `B = fl(A^T A)` and a guess `s` of the norm, let Cholesky's factorisation of `M = fl(s^2 I - B)` run to
+completion. Then `R^T R = M + E` with `|E|_2 <= gamma_{n+1} / (1 - gamma_{n+1}) tr M` (Demmel 1989; Higham 2002, theorem 10.5),
+and `R^T R` is positive semidefinite, so that
 
     |A|_2^2 <= s^2 + gamma_{n+1} / (1 - gamma_{n+1}) tr M + gamma_m |A|_F^2 + u max diag,
 
-the last two terms being what `B` and `M` were rounded by. No eigenvalue enters the proof; the guess may come from anywhere. A guess
-that was too small is raised until the factorisation exists. Entries are scaled by a power of two first, so that the squares that underflow
-move the bound by less than the terms above.
+the last two terms being what `B` and `M` were rounded by. No eigenvalue enters the proof; the guess may come from anywhere. A
+guess that was too small is raised until the factorisation exists. Entries are scaled by a power of two first, so that the
+squares that underflow move the bound by less than the terms above.
 
 **Weights.** `|A|` in weighted norms is that of `diag(w_out) A diag(1 / w_in)`, whose entries are rounded twice.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from eqtheory.norms._composite import BlockSum, Spectral, Weighted
 from eqtheory.norms._entrywise import Euclidean, Sum, Sup
-from eqtheory.norms._norm import Metric, Norm, host_sees, same_shape, slopes_of
+from eqtheory.norms._norm import Metric, Norm, host_sees, rows_of, same_shape, slopes_of
 
 __all__ = [
     "BlockSum",
@@ -20,6 +20,7 @@ __all__ = [
     "Sup",
     "Weighted",
     "host_sees",
+    "rows_of",
     "same_shape",
     "slopes_of",
 ]

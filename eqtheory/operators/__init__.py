@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eqtheory.operators._base import FunctionOperator, ImplicitOperator, as_operator
 from eqtheory.operators._combinators import Cascade, Clipped, Composed, Encoded, Relaxed
+from eqtheory.operators._linearization import Linearization
 from eqtheory.operators._memo import OncePerInput
 from eqtheory.operators._regularity import Regularity
 
@@ -14,6 +15,7 @@ __all__ = [
     "Encoded",
     "FunctionOperator",
     "ImplicitOperator",
+    "Linearization",
     "OncePerInput",
     "Regularity",
     "Relaxed",

@@ -93,6 +93,17 @@ class Halpern(Solver[HalpernState]):
         if self.restart is not None:
             open_unit("restart", self.restart)
 
+    def averaging(self, t: int) -> tuple[float, float, float] | None:
+        """Weights of step `t`.
+
+        Args:
+            t: the step, from 0.
+
+        Returns:
+            `(0, 1 / (t + 2), (t + 1) / (t + 2))` without restarts; `None` with them, since they come when the residual says so.
+        """
+        return None if self.restart is not None else (0.0, 1 / (t + 2), (t + 1) / (t + 2))
+
     def init(self, y: Tensor) -> HalpernState:
         """Make the starting states the anchors.
 

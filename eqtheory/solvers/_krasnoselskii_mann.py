@@ -43,6 +43,17 @@ class KrasnoselskiiMann(Solver[None]):
     def __post_init__(self) -> None:
         open_unit("eps", self.eps, include_one=True)
 
+    def averaging(self, t: int) -> tuple[float, float, float]:  # noqa: ARG002
+        """Weights of step `t`.
+
+        Args:
+            t: the step, from 0.
+
+        Returns:
+            `(1 - eps, 0, eps)`.
+        """
+        return 1 - self.eps, 0.0, self.eps
+
     def init(self, y: Tensor) -> None:
         """Remember nothing.
 

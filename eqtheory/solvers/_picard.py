@@ -32,6 +32,17 @@ class Picard(Solver[None]):
         tensor([2.0000])
     """
 
+    def averaging(self, t: int) -> tuple[float, float, float]:  # noqa: ARG002
+        """Weights of step `t`.
+
+        Args:
+            t: the step, from 0.
+
+        Returns:
+            `(0, 0, 1)`: all weight on the operator's value.
+        """
+        return 0.0, 0.0, 1.0
+
     def init(self, y: Tensor) -> None:
         """Remember nothing.
 

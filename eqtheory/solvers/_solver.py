@@ -43,6 +43,17 @@ class Solver(ABC, Generic[S]):
         """
         return self
 
+    def averaging(self, t: int) -> tuple[float, float, float] | None:  # noqa: ARG002  (of the iterations that average)
+        """Weights of step `t` where they are not negative and do not depend on the input: what T4 and T4b need.
+
+        Args:
+            t: the step, from 0.
+
+        Returns:
+            Weights of `y_t`, `y_0` and `G(y_t, x)` in `y_{t+1}`, with sum 1; `None` where they adapt: slopes can then grow faster (N8).
+        """
+        return None
+
     def residuals(self, state: S) -> Tensor | None:  # noqa: ARG002  (of the solvers that know them)
         """Euclidean norms of `g - y` at the states of the last step, if the solver has measured them.
 

@@ -27,7 +27,7 @@ class Linearization:
     """`J = dF/dy` at the states `y` and inputs `x`.
 
     Args:
-        function: maps states and inputs to states of the same shape.
+        function: maps states and inputs to states, which may have another shape here.
         y: states, shape `(batch, ...)`.
         x: a nest of inputs; nothing is differentiated with respect to them.
         graph: states that require a gradient and `F` there, where they have been computed already.
@@ -59,10 +59,10 @@ class Linearization:
         """Apply the transpose.
 
         Args:
-            w: shape of the states.
+            w: shape of the values.
 
         Returns:
-            `J^T w`.
+            `J^T w`, shape of the states.
         """
         at, value = self._recorded()
         found = _product(value, at, w)
@@ -78,7 +78,7 @@ class Linearization:
             u: shape of the states.
 
         Returns:
-            `J u`.
+            `J u`, shape of the values.
         """
         if self._transposed is None:
             at, value = self._recorded()
@@ -91,7 +91,7 @@ class Linearization:
             self._transposed = placeholder, product
         placeholder, product = self._transposed
         found = _product(product, placeholder, u)
-        return torch.zeros_like(u) if found is None else found
+        return torch.zeros_like(placeholder) if found is None else found
 
     def _require_constant(self, value: Tensor) -> None:
         """Make sure that an operator without a derivative in its state does not depend on it either.

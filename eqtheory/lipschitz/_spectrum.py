@@ -1,0 +1,247 @@
+r"""Spectral radius and transient growth of a matrix that need not be normal, both with proof.
+
+**Spectral radius.** Gelfand: `rho(J) <= |J^k|^(1/k)` for every `k`, in every operator norm, and the right side tends to `rho`.
+From below, `|tr J^k| <= n rho^k`, since the trace is the sum of the `k`-th powers of the eigenvalues. Powers `k = 2^j` by
+squaring: if `B` is off from `J^k` by at most `e` in the Frobenius norm, `fl(B B)` is off from `J^2k` by at most `gamma_n |B|^2
++ 2 |B| e + e^2`. All is done for `D^{-1} J D`, which has the same eigenvalues, with `D` diagonal, of powers of two (so that
+nothing is rounded), near the Perron vector of `|J|`: far less is then lost where `J` is not normal. Eigenvalues from a
+decomposition, complex pairs included, are reported beside the bracket; they prove nothing, as eigenvalues can move by `u^(1/m)`
+under a rounding (Jordan blocks of size `m`).
+
+**Transient growth.** `sup_t |J^t|` over all `t >= 0` is found in finite time once some `|J^s| <= 1`: then `|J^(qs+r)| <=
+|J^s|^q |J^r|`, so the supremum is `max_{r < s} |J^r|`. It is the factor by which errors may grow before they shrink. With `rho
+< 1` such an `s` exists. The computed `P_{t+1} = fl(P_t J)` is off from `J^(t+1)` by `sum_k E_k J^(t-k)` with `|E_k| <= gamma_n
+|P_k| |J|`; the norms of the powers on the right are those found before.
+
+References:
+    Gelfand 1941; Trefethen and Embree 2005, Spectra and Pseudospectra, chapters 14 and 16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from eqtheory.bounds import Bound, Bracket, Evidence, Side
+from eqtheory.errors import InputError, ShapeError
+from eqtheory.lipschitz._matrix_norm import operator_norm
+from eqtheory.norms import Euclidean, Norm
+from eqtheory.roundoff import gamma
+from eqtheory.validate import count, require_finite
+
+__all__ = ["SpectralRadius", "TransientGrowth", "spectral_radius", "transient_growth"]
+
+_SQUARINGS = 24
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SpectralRadius:
+    """How fast powers of a matrix shrink in the end.
+
+    Args:
+        bracket: proved bounds on the spectral radius, shape `(...)`.
+        eigenvalues: all of them as a decomposition gives them, complex, the largest in modulus first, shape `(..., n)`: estimates.
+    """
+
+    bracket: Bracket
+    eigenvalues: Tensor
+
+    @property
+    def estimate(self) -> Bound:
+        """The largest modulus of the computed eigenvalues."""
+        value = self.eigenvalues[..., 0].abs()
+        return Bound(value, Side.ESTIMATE, "eigenvalues as computed", Evidence.ESTIMATED)
+
+    @property
+    def oscillates(self) -> Tensor:
+        """Whether the leading eigenvalue is negative or one of a complex pair: iterates then approach in turns or spirals."""
+        lead = self.eigenvalues[..., 0]
+        return (lead.imag.abs() > 1e-9 * lead.abs()) | (lead.real < 0)
+
+
+def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralRadius:
+    """Bracket the spectral radius.
+
+    Args:
+        matrix: shape `(..., n, n)`, real.
+        squarings: powers up to `2^squarings` are looked at; rounding makes more than 30 useless.
+
+    Returns:
+        The bracket and the eigenvalues. Cost: a decomposition and `squarings` products.
+
+    Raises:
+        ShapeError: not square.
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> import torch
+        >>> found = spectral_radius(torch.tensor([[0.5, 100.0], [0.0, 0.5]]))
+        >>> round(float(found.bracket.lower.value), 2), round(float(found.bracket.upper.value), 2)
+        (0.5, 0.5)
+    """
+    J = _square(matrix)
+    count("squarings", squarings, "pass for example squarings=24")
+    n = J.shape[-1]
+    values = torch.linalg.eigvals(J)
+    order = values.abs().argsort(dim=-1, descending=True)
+    upper = torch.full(J.shape[:-2], torch.inf, dtype=J.dtype, device=J.device)
+    lower = torch.zeros_like(upper)
+    B, error, exponent = (
+        _balanced(J),
+        torch.zeros_like(upper),
+        torch.zeros_like(upper),
+    )  # J^k = 2^exponent (B + at most error)
+    for j in range(squarings + 1):
+        k = 2.0**j
+        size = _frobenius(B)
+        room = (size + error) * (1 + gamma(4, J.dtype))
+        upper = torch.minimum(upper, _root(room, exponent, k) * (1 + 1e-15))
+        trace = (B.diagonal(dim1=-2, dim2=-1).sum(-1).abs() * (1 - gamma(n, J.dtype)) - n**0.5 * error).clamp_min(0)
+        # A rounded sum can exceed the true one by gamma_n times the sum of sizes.
+        trace = (trace - gamma(n, J.dtype) * B.diagonal(dim1=-2, dim2=-1).abs().sum(-1)).clamp_min(0)
+        lower = torch.maximum(lower, _root(trace / n, exponent, k) * (1 - 1e-15))
+        if j == squarings:
+            break
+        error = (gamma(n, J.dtype) * size**2 + 2 * size * error + error**2) * (1 + gamma(8, J.dtype))
+        B = B @ B
+        shift = torch.floor(torch.log2(torch.where(_frobenius(B) > 0, _frobenius(B), 1.0)))
+        B, error = B * torch.exp2(-shift)[..., None, None], error * torch.exp2(-shift)
+        exponent = 2 * exponent + shift
+    bracket = Bracket(
+        Bound(lower, Side.LOWER, "traces of powers", Evidence.PROVED),
+        Bound(upper, Side.UPPER, "norms of powers", Evidence.PROVED),
+    )
+    return SpectralRadius(bracket, values.gather(-1, order))
+
+
+def _balanced(J: Tensor) -> Tensor:
+    """`D^{-1} J D` with powers of two near the Perron vector of `|J|` on the diagonal of `D`.
+
+    Returns:
+        The similar matrix, exactly.
+    """
+    size = J.abs()
+    size = size + 1e-12 * size.amax(dim=(-2, -1), keepdim=True)  # all positive, so that there is a Perron vector
+    v = torch.ones_like(J[..., 0])
+    for _ in range(100):
+        v = (size @ v.unsqueeze(-1)).squeeze(-1)
+        v = v / torch.where(v.amax(-1, keepdim=True) > 0, v.amax(-1, keepdim=True), 1.0)
+    powers = torch.round(torch.log2(torch.where(v > 0, v, 1.0))).clamp(-100, 100)
+    return J * torch.exp2(powers.unsqueeze(-2) - powers.unsqueeze(-1))
+
+
+def _root(value: Tensor, exponent: Tensor, k: float) -> Tensor:
+    """`(2^exponent value)^(1/k)`, zero at zero.
+
+    Returns:
+        The shape of `value`.
+    """
+    return torch.where(value > 0, torch.exp2((torch.log2(torch.where(value > 0, value, 1.0)) + exponent) / k), 0.0)
+
+
+def _frobenius(B: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(B) * (1 + gamma(B.shape[-1] ** 2 + 2, B.dtype))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TransientGrowth:
+    """How far errors may grow before they shrink.
+
+    Args:
+        norms: upper bounds on `|J^t|` for `t = 0, 1, ...`, shape `(steps + 1, ...)`.
+        lower: lower bounds on the same.
+        settled: the first `s >= 1` with `|J^s| <= 1` proved, shape `(...)`; -1 where none was found.
+        norm: the norm.
+    """
+
+    norms: Tensor
+    lower: Tensor
+    settled: Tensor
+    norm: str
+
+    @property
+    def peak(self) -> Bracket:
+        """`sup_t |J^t|` over all `t`; the upper side is infinite where no power was seen to be at most 1."""
+        within = torch.arange(self.norms.shape[0], device=self.norms.device).reshape(-1, *[1] * (self.norms.ndim - 1))
+        counted = torch.where((within < self.settled) | (within == 0), self.norms, 0.0).amax(dim=0)
+        upper = torch.where(self.settled > 0, counted, torch.inf)
+        lower = torch.minimum(self.lower.amax(dim=0), upper)
+        return Bracket(
+            Bound(lower, Side.LOWER, "norms of powers", Evidence.PROVED, self.norm),
+            Bound(upper, Side.UPPER, "norms of powers up to the first at most 1", Evidence.PROVED, self.norm),
+        )
+
+
+def transient_growth(matrix: Tensor, *, steps: int = 200, norm: Norm | None = None) -> TransientGrowth:
+    """Norms of powers, and their supremum over all times.
+
+    Args:
+        matrix: shape `(..., n, n)`, real.
+        steps: the highest power.
+        norm: the norm; Euclidean by default.
+
+    Returns:
+        Norms by time, from both sides. Cost: `steps` products and norms; stops early once a power of every matrix is at most 1.
+
+    Raises:
+        ShapeError: not square.
+        InputError: powers overflow.
+
+    Example:
+        >>> import torch
+        >>> found = transient_growth(torch.tensor([[0.5, 100.0], [0.0, 0.5]])).peak
+        >>> round(float(found.upper.value), 2)
+        100.01
+    """
+    J = _square(matrix)
+    count("steps", steps, "pass for example steps=200")
+    chosen = norm or Euclidean()
+    n = J.shape[-1]
+    power, size = torch.eye(n, dtype=J.dtype, device=J.device).expand(J.shape), _frobenius(J)
+    # An error of e in the Frobenius norm moves the norm by at most this much.
+    factor = 1.0 if isinstance(chosen, Euclidean) else _equivalence(chosen, n)
+    uppers, lowers = [torch.ones_like(size)], [torch.ones_like(size)]
+    roundings: list[Tensor] = []  # |E_k| in the Frobenius norm
+    settled = torch.full(J.shape[:-2], -1, dtype=torch.int64, device=J.device)
+    for t in range(1, steps + 1):
+        roundings.append(gamma(n, J.dtype) * _frobenius(power) * size)
+        # |E_k J^(t-1-k)|, with factor^2 where the norm is not Euclidean, since |J^s|_2 is at most factor |J^s|.
+        lost = sum(e * uppers[t - 1 - k] for k, e in enumerate(roundings)) * factor**2 * (1 + gamma(4 * t, J.dtype))
+        power = power @ J
+        if not bool(torch.isfinite(power).all()):
+            raise InputError(
+                "steps", f"powers that overflow at {t}", "powers within the range of the type", "ask for fewer steps"
+            )
+        found = operator_norm(power, norm=chosen)
+        uppers.append((found.upper.value + lost) * (1 + gamma(2, J.dtype)))
+        lowers.append((found.lower.value - lost).clamp_min(0))
+        settled = torch.where((settled < 0) & (uppers[-1] <= 1), t, settled)
+        if bool((settled > 0).all()):
+            break
+    return TransientGrowth(torch.stack(uppers), torch.stack(lowers), settled, chosen.name)
+
+
+def _equivalence(norm: Norm, n: int) -> float:
+    """How much larger the operator norm of a matrix can be than its Frobenius norm.
+
+    Returns:
+        A factor: for columns and rows of length `n`, the ratio of the norms of unit vectors at most squared.
+    """
+    eye = torch.eye(n, dtype=torch.float64)
+    long = float(norm(eye).amax()) * n  # |v| <= sum |v_i| |e_i| <= sqrt(n) max |e_i| |v|_2, squared against rounding
+    # |v|_2 <= c |v|: the dual norm of a unit vector of l2 is at most sqrt(n) times that of a basis vector.
+    short = float((norm.aligned(eye) * eye).sum(dim=1).amax()) * n
+    return long * short
+
+
+def _square(matrix: Tensor) -> Tensor:
+    if not isinstance(matrix, Tensor) or matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.is_complex():
+        came = f"shape {tuple(matrix.shape)}" if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise ShapeError("matrix", came, "a real (..., n, n)", "pass the Jacobian in the state")
+    require_finite("matrix", matrix, "repair it")
+    return matrix.to(torch.float64)
