@@ -10,9 +10,16 @@ from eqtheory.lipschitz._convolution_norm import (
     convolution_norm,
     convolution_norm_of,
 )
+from eqtheory.lipschitz._extremes import (
+    Extreme,
+    extreme_value_estimate,
+)
 from eqtheory.lipschitz._finite import (
     growth_on_table,
     largest_slope,
+)
+from eqtheory.lipschitz._formula_lipschitz import (
+    formula_lipschitz,
 )
 from eqtheory.lipschitz._fourier_norm import (
     fourier_multiplier_norm,
@@ -45,6 +52,10 @@ from eqtheory.lipschitz._pairs import (
 from eqtheory.lipschitz._products import (
     product_of_norms,
 )
+from eqtheory.lipschitz._propagation import (
+    Ball,
+    propagated_lipschitz,
+)
 from eqtheory.lipschitz._region import (
     Box,
     Everywhere,
@@ -59,6 +70,9 @@ from eqtheory.lipschitz._spectrum import (
     TransientGrowth,
     spectral_radius,
     transient_growth,
+)
+from eqtheory.lipschitz._supremum import (
+    supremum,
 )
 from eqtheory.lipschitz._traced import (
     traced_lipschitz,
@@ -77,9 +91,11 @@ from eqtheory.lipschitz.curves import (
 
 __all__ = [
     "ACTIVATION_CONSTANTS",
+    "Ball",
     "Box",
     "Curve",
     "Everywhere",
+    "Extreme",
     "Finding",
     "Iteration",
     "Region",
@@ -95,6 +111,8 @@ __all__ = [
     "curve",
     "dense_jacobian",
     "exact_jacobian_norm",
+    "extreme_value_estimate",
+    "formula_lipschitz",
     "fourier_multiplier_norm",
     "frequency_direction",
     "graph_operator_norm",
@@ -109,9 +127,11 @@ __all__ = [
     "perturbation_lower_bound",
     "place_modes",
     "product_of_norms",
+    "propagated_lipschitz",
     "random_directions",
     "spectral_radius",
     "steepest",
+    "supremum",
     "traced_lipschitz",
     "traced_regularity",
     "transient_growth",
