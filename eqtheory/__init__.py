@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eqtheory import (
+        auditing,
         bounds,
         constructions,
         errors,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         targets,
         theorems,
     )
+    from eqtheory.auditing import Audit, audit
     from eqtheory.bounds import Bound, Bracket, Evidence, LocalBound, Side, Verdict, VerdictKind
     from eqtheory.errors import EqTheoryError
     from eqtheory.gradients import Implicit, Neumann, OneStep, Phantom, Unrolled, fixed_point
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = (
+    "auditing",
     "bounds",
     "constructions",
     "errors",
@@ -60,6 +63,7 @@ _MODULES = (
     "theorems",
 )
 _NAMES = {
+    "eqtheory.auditing": ("Audit", "audit"),
     "eqtheory.bounds": ("Bound", "Bracket", "Evidence", "LocalBound", "Side", "Verdict", "VerdictKind"),
     "eqtheory.errors": ("EqTheoryError",),
     "eqtheory.gradients": ("Implicit", "Neumann", "OneStep", "Phantom", "Unrolled", "fixed_point"),
@@ -84,6 +88,7 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Anderson",
     "AndersonTGS",
+    "Audit",
     "BarzilaiBorwein",
     "Bound",
     "Bracket",
@@ -110,6 +115,8 @@ __all__ = [
     "VerdictKind",
     "__version__",
     "as_operator",
+    "audit",
+    "auditing",
     "bibtex",
     "bounds",
     "constructions",

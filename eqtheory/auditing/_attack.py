@@ -1,10 +1,11 @@
 r"""(R1) and (R2) attacked: the steepest pairs of states, and of inputs, that can be found.
 
-**(R1)** at resolution `r`: no two states of the region have slope `1 - r` or more. Slopes below one that come arbitrarily close to it are no
-uniform contraction (N1, `softplus`), and no finite computation tells `1 - 1e-9` from them; so the resolution is part of the statement.
+**(R1)** at resolution `r`: no two states of the region have slope `1 - r` or more. Slopes below one that come arbitrarily close
+to it are no uniform contraction (N1, `softplus`), and no finite computation tells `1 - 1e-9` from them; so the resolution is
+part of the statement.
 
-**(R2)** at budget `B`: no two inputs have slope above `B (1 + |y|)`; where `L0, L1` are declared, none above `L0 + L1 |y|`. The map that is searched is
-`G(y, x) / w(y)` with the weight `w = 1 + |y|` or `L0 + L1 |y|`, over inputs, with states as parameters.
+**(R2)** at budget `B`: no two inputs have slope above `B (1 + |y|)`; where `L0, L1` are declared, none above `L0 + L1 |y|`. The
+map that is searched is `G(y, x) / w(y)` with the weight `w = 1 + |y|` or `L0 + L1 |y|`, over inputs, with states as parameters.
 
 Refutations are by pairs of values alone, so a wrong derivative can mislead the search and not the verdict.
 """
@@ -20,8 +21,8 @@ from torch import Generator, Tensor
 from eqtheory.auditing._laws import refuted
 from eqtheory.auditing._proof import Proof
 from eqtheory.auditing._subject import Subject, decades
-from eqtheory.bounds import Bound, BoundOrderError, Bracket, Side, Verdict, VerdictKind
-from eqtheory.lipschitz import Search, Witnessed, steepest
+from eqtheory.bounds import Bound, Bracket, Side, Verdict, VerdictKind
+from eqtheory.lipschitz import Region, Search, Witnessed, steepest
 from eqtheory.nests import spread
 from eqtheory.norms import rows_of
 
@@ -69,9 +70,6 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
 
     Returns:
         The attack on (R1).
-
-    Raises:
-        BoundOrderError: a proved bound is exceeded by a pair, which is a fault of this library.
     """
     wider = decades(subject, generator)
     how = replace(
@@ -83,35 +81,31 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
         separation=_SEPARATION,
     )
     found = pairs_only(steepest(subject.at, wider.y, wider.flat, search=how, generator=generator))
-    lower = found.worst()
-    trials = found.evaluations
-    declared = _declared_factors(subject, found)
-    if proof.mu is not None:
-        _consistent(lower, proof.mu)
-    if float(lower.value) >= 1 - resolution:
-        verdict = refuted(
-            f"{found.at(0)}",
-            f"slopes of pairs, resolution {resolution:g}",
-            trials=trials,
-            margin=1 - float(lower.value),
-        )
-        return Attack(verdict, lower, proof.mu, found, _fading(subject, found))
+    lower, trials = found.worst(), found.evaluations
+    slope, method = float(lower.value), "search by pairs, points and halving"
+    proved, note = _consistent(lower, proof.mu)
+    if slope >= 1 - resolution:
+        words = f"slopes of pairs, resolution {resolution:g}"
+        verdict = refuted(found.at(0), words, trials=trials, margin=1 - slope)
+        return Attack(verdict, lower, proved, found, note or _fading(found))
+    declared, claimed = _declared_factors(subject, found), _declared(subject, "mu")
     if declared is not None:
-        excess = found.values.to(torch.float64) - declared.to(torch.float64)
+        excess = found.values.to(torch.float64) - declared
         worst = int(excess.argmax())
         if float(excess[worst]) > 0:
             text = f"{found.at(worst)}, where {float(declared[worst]):.6g} is declared"
-            return Attack(
-                refuted(text, "slopes of pairs", trials=trials, margin=-float(excess[worst])), lower, None, found
+            verdict = refuted(
+                text, "slopes of pairs against the declared factor", trials=trials, margin=-float(excess[worst])
             )
-    margin = 1 - float(lower.value)
-    if proof.mu is not None and float(proof.mu.value) <= 1 - resolution:
-        verdict = Verdict(VerdictKind.PROVED, trials=trials, worst_margin=1 - float(proof.mu.value), method=proof.how)
-        return Attack(verdict, lower, proof.mu, found)
-    verdict = Verdict(
-        VerdictKind.NOT_REFUTED, trials=trials, worst_margin=margin, method="search by pairs, points and halving"
-    )
-    return Attack(verdict, lower, _declared(subject, "mu"), found, proof.why)
+            return Attack(verdict, lower, proved, found, note)
+    if proof.regular:
+        return Attack(Verdict(VerdictKind.PROVED, trials, 1 - slope, proof.how), lower, claimed, found)
+    if proved is not None and float(proved.value) <= 1 - resolution:
+        if declared is None or claimed is None or float(proved.value) <= float(claimed.value) * (1 + 1e-9):
+            return Attack(Verdict(VerdictKind.PROVED, trials, 1 - float(proved.value), proof.how), lower, proved, found)
+        note = f"a factor of {float(proved.value):.6g} is proved, and {float(claimed.value):.6g} is declared"
+        return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, proved, found, note)
+    return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, claimed, found, note or proof.why)
 
 
 def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, generator: Generator) -> Attack:
@@ -126,9 +120,6 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
 
     Returns:
         The attack on (R2); `lower` is the largest slope over `1 + |y|`, or over what is declared.
-
-    Raises:
-        BoundOrderError: a proved bound is exceeded by a pair, which is a fault of this library.
     """
     wider = decades(subject, generator)
     declared = _declared_budget(subject)
@@ -144,41 +135,41 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         w = weight(y)
         return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
 
+    def terms(flat: Tensor, state: Tensor) -> Tensor:
+        y = state.reshape(-1, *shape[1:])
+        return (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
+
     how = replace(
         search,
         region=subject.inputs,
         parameter_region=_Flattened(subject, shape),
         norm=subject.input_norm,
         output_norm=subject.norm,
-        rounding=subject.rounding if declared is None else None,
+        magnitude=terms,
         separation=_SEPARATION,
     )
     found = pairs_only(steepest(scaled, wider.flat, rows_of(wider.y), search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
     limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, "the declared budget")
-    if proof.L0 is not None and declared is None:
-        _consistent(lower, proof.L0)
+    margin, claimed = 1 - float(lower.value) / limit, _declared(subject, "L0")
+    proved, note = _consistent(lower, proof.L0) if declared is None else (proof.L0, "")
     if float(lower.value) > limit:
         state = found.parameters[0].reshape(1, *shape[1:])
-        size = float(subject.norm(state))
         slope = float(lower.value) * float(weight(state))
-        text = f"inputs {found.at(0).partition(' between ')[2] or found.at(0)} at |y| = {size:.4g}: slope {slope:.6g}"
+        where = found.at(0).partition(" between ")[2] or found.at(0)
+        text = f"inputs {where} at |y| = {float(subject.norm(state)):.4g}: slope {slope:.6g}"
         return Attack(
-            refuted(text, f"slopes of pairs against {words}", trials=trials, margin=1 - float(lower.value) / limit),
-            lower,
-            None,
-            found,
+            refuted(text, f"slopes of pairs against {words}", trials=trials, margin=margin), lower, None, found, note
         )
-    if proof.L0 is not None:
-        verdict = Verdict(
-            VerdictKind.PROVED, trials=trials, worst_margin=1 - float(lower.value) / limit, method=proof.how
-        )
-        return Attack(verdict, lower, proof.L0, found)
+    if proof.regular:
+        return Attack(Verdict(VerdictKind.PROVED, trials, margin, proof.how), lower, claimed, found)
+    allowed = budget if declared is None else declared[0]
+    if proved is not None and float(proved.value) <= allowed * (1 + 1e-9):
+        return Attack(Verdict(VerdictKind.PROVED, trials, margin, proof.how), lower, proved, found)
+    if proved is not None:
+        note = f"a budget of {float(proved.value):.6g} is proved, and {allowed:.6g} is asked for"
     method = f"search by pairs, points and halving, against {words}"
-    verdict = Verdict(
-        VerdictKind.NOT_REFUTED, trials=trials, worst_margin=1 - float(lower.value) / limit, method=method
-    )
-    return Attack(verdict, lower, _declared(subject, "L0"), found, proof.why)
+    return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, margin, method), lower, claimed, found, note or proof.why)
 
 
 def pairs_only(found: Witnessed) -> Witnessed:
@@ -201,7 +192,7 @@ def pairs_only(found: Witnessed) -> Witnessed:
         bound=replace(
             found.bound,
             value=found.values[rows],
-            assumptions=("evaluations err by at most 64 unit roundoffs of their size",),
+            assumptions=("evaluations err by at most 64 unit roundoffs of value and arguments",),
         ),
         a=found.a[rows],
         b=found.b[rows],
@@ -209,23 +200,38 @@ def pairs_only(found: Witnessed) -> Witnessed:
     )
 
 
-class _Flattened:
+@final
+class _Flattened(Region):
     """A region of states, for states written as vectors."""
 
     def __init__(self, subject: Subject, shape: torch.Size) -> None:
         self.inner, self.shape = subject.states, shape
 
-    def project(self, flat: Tensor) -> Tensor:
-        """Project the states; see `Region`."""
-        return rows_of(self.inner.project(flat.reshape(-1, *self.shape[1:])))
+    def project(self, x: Tensor) -> Tensor:
+        """Project the states.
+
+        Args:
+            x: states as vectors.
+
+        Returns:
+            The nearest ones.
+        """
+        return rows_of(self.inner.project(x.reshape(-1, *self.shape[1:])))
 
 
-def _consistent(lower: Bound, upper: Bound) -> None:
-    # A pair steeper than a bound that was proved here means that the proof is wrong, which must not pass.
-    slack = 1e-9
-    if float(lower.value) > float(upper.value) * (1 + slack):
-        message = f"a pair has slope {float(lower.value):.9g}, but {upper.method} proved {float(upper.value):.9g}: one of them is wrong"
-        raise BoundOrderError(message)
+def _consistent(lower: Bound, upper: Bound | None) -> tuple[Bound | None, str]:
+    """Believe a proof unless a pair contradicts it, which happens where a program rounds inside (a proof is about exact arithmetic).
+
+    Returns:
+        The upper bound, `None` where it is contradicted, and a note on it.
+    """
+    if upper is None or float(lower.value) <= float(upper.value) * (1 + 1e-9):
+        return upper, ""
+    note = (
+        f"a pair of computed values has slope {float(lower.value):.6g}, where {float(upper.value):.6g} is proved for exact arithmetic: "
+        "the program rounds coarsely inside (a narrower type?), or one of the two is wrong"
+    )
+    return None, note
 
 
 def _declared(subject: Subject, which: str) -> Bound | None:
@@ -256,7 +262,7 @@ def _declared_budget(subject: Subject) -> tuple[float, float] | None:
         return None
     bounds = (declared.L0, declared.L1)
     if any(
-        b.side not in (Side.UPPER, Side.EXACT) or isinstance(b.value, Tensor) and b.value.numel() != 1 for b in bounds
+        b.side not in (Side.UPPER, Side.EXACT) or (isinstance(b.value, Tensor) and b.value.numel() != 1) for b in bounds
     ):
         return None
     values = tuple(float(b.value) for b in bounds)
@@ -265,7 +271,7 @@ def _declared_budget(subject: Subject) -> tuple[float, float] | None:
     return values[0] * (1 + 1e-9), values[1] * (1 + 1e-9)
 
 
-def _fading(subject: Subject, found: Witnessed) -> str:
+def _fading(found: Witnessed) -> str:
     """Whether factors below one were seen to approach one, rather than to exceed it.
 
     Returns:
@@ -275,6 +281,6 @@ def _fading(subject: Subject, found: Witnessed) -> str:
         return ""
     where = ", ".join(f"{v:.3g}" for v in found.parameters[0][:4].tolist())
     return (
-        f"no pair expands, but the factor comes within {1 - float(found.values[0]):.1e} of 1 at x = [{where}]: it may not be bounded away from "
-        "one locally (N1), and no fixed number of iterations then serves all inputs"
+        f"no pair expands, but the factor comes within {1 - float(found.values[0]):.1e} of 1 at x = [{where}]: "
+        "it may not be bounded away from one locally (N1), and no fixed number of iterations then serves all inputs"
     )

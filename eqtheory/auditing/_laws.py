@@ -1,4 +1,4 @@
-"""The laws of an operator: finite values, the state's shape and type, equal results for equal arguments, no influence of batch mates."""
+"""The laws of an operator: finite values, the state's shape and type, equal results for equal arguments, no company."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def finite(subject: Subject) -> tuple[Verdict, Tensor]:
         The verdict, and which samples are finite, booleans, shape `(n,)`.
     """
     with torch.no_grad():
-        value = subject.G(subject.y, subject.x)
+        value = subject.G(subject.y.clone(), map_tensors(torch.Tensor.clone, subject.x))
     good = torch.isfinite(value).reshape(value.shape[0], -1).all(dim=1)
     if not bool(good.all()):
         first = int((~good).nonzero()[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -17,7 +17,7 @@ from eqtheory.operators import ImplicitOperator, as_operator
 from eqtheory.roundoff import Rounding
 from eqtheory.validate import count
 
-__all__ = ["Sampler", "Subject", "subject_of"]
+__all__ = ["Sampler", "Subject", "decades", "subject_of"]
 
 Sampler = Callable[[int, Generator], tuple[Tensor, Any]]
 """`(n, generator)` to `n` states and the inputs that belong to them."""
@@ -40,7 +40,7 @@ class Subject:
         norm: norm on the states.
         input_norm: norm on the flattened inputs.
         rounding: evaluation errors, where declared.
-        draw: more samples of the same kind.
+        bounded: whether the regions were given, rather than read off the samples.
     """
 
     function: Any
@@ -52,7 +52,7 @@ class Subject:
     norm: Norm
     input_norm: Norm
     rounding: Rounding | None
-    draw: Sampler
+    bounded: bool
 
     @property
     def raveled(self) -> Raveled:
@@ -87,19 +87,7 @@ class Subject:
             The same subject with fewer samples.
         """
         index = rows.nonzero().reshape(-1)
-        x = take(self.x, index, self.y.shape[0])
-        return Subject(
-            self.function,
-            self.G,
-            self.y[index],
-            x,
-            self.states,
-            self.inputs,
-            self.norm,
-            self.input_norm,
-            self.rounding,
-            self.draw,
-        )
+        return replace(self, y=self.y[index], x=take(self.x, index, self.y.shape[0]))
 
 
 def subject_of(
@@ -150,7 +138,7 @@ def subject_of(
         norm=chosen,
         input_norm=metric if isinstance(metric, Norm) else Euclidean(),
         rounding=None if declared is None else declared.rounding,
-        draw=lambda n, g: _checked(draw(n, g)),
+        bounded=domain is not None,
     )
 
 
@@ -172,18 +160,7 @@ def decades(subject: Subject, generator: Generator) -> Subject:
     close = subject.inputs.project(flat * factors[1].to(flat.dtype).unsqueeze(1)) if flat.shape[1] else flat
     rows = torch.arange(n, device=y.device).repeat(2)
     x = subject.raveled.nest(torch.cat([flat, close]), rows)
-    return Subject(
-        subject.function,
-        subject.G,
-        torch.cat([y, near]),
-        x,
-        subject.states,
-        subject.inputs,
-        subject.norm,
-        subject.input_norm,
-        subject.rounding,
-        subject.draw,
-    )
+    return replace(subject, y=torch.cat([y, near]), x=x)
 
 
 def _fixed(pair: Any) -> Sampler:

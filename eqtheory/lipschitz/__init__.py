@@ -2,92 +2,42 @@
 
 from __future__ import annotations
 
-from eqtheory.lipschitz._activations import (
+from eqtheory.lipschitz._extremes import Extreme, extreme_value_estimate
+from eqtheory.lipschitz._finite import growth_on_table, largest_slope
+from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound, operator_norm
+from eqtheory.lipschitz._region import Box, Everywhere, Region
+from eqtheory.lipschitz._spectrum import SpectralRadius, TransientGrowth, spectral_radius, transient_growth
+from eqtheory.lipschitz._witness import Witnessed
+from eqtheory.lipschitz.curves import Curve, Finding, Iteration, Shape, curve
+from eqtheory.lipschitz.formulas import formula_lipschitz, supremum
+from eqtheory.lipschitz.layers import (
     ACTIVATION_CONSTANTS,
+    Ball,
     activation_constant,
-)
-from eqtheory.lipschitz._convolution_norm import (
+    bipartite_operator_norm,
     convolution_norm,
     convolution_norm_of,
-)
-from eqtheory.lipschitz._extremes import (
-    Extreme,
-    extreme_value_estimate,
-)
-from eqtheory.lipschitz._finite import (
-    growth_on_table,
-    largest_slope,
-)
-from eqtheory.lipschitz._formula_lipschitz import (
-    formula_lipschitz,
-)
-from eqtheory.lipschitz._fourier_norm import (
     fourier_multiplier_norm,
+    graph_operator_norm,
+    layer_constant,
     place_modes,
+    product_of_norms,
+    propagated_lipschitz,
     translation_invariant_norm,
 )
-from eqtheory.lipschitz._graph_norm import (
-    bipartite_operator_norm,
-    graph_operator_norm,
-)
-from eqtheory.lipschitz._jacobian_norm import (
+from eqtheory.lipschitz.search import (
+    Search,
     dense_jacobian,
     exact_jacobian_norm,
-    jacobian_norm,
-)
-from eqtheory.lipschitz._layers import (
-    layer_constant,
-)
-from eqtheory.lipschitz._matrix_norm import (
-    matrix_norm_upper_bound,
-    operator_norm,
-)
-from eqtheory.lipschitz._pairs import (
     frequency_direction,
     halved_pairs,
+    jacobian_norm,
     pair_lower_bound,
     perturbation_lower_bound,
     random_directions,
-)
-from eqtheory.lipschitz._products import (
-    product_of_norms,
-)
-from eqtheory.lipschitz._propagation import (
-    Ball,
-    propagated_lipschitz,
-)
-from eqtheory.lipschitz._region import (
-    Box,
-    Everywhere,
-    Region,
-)
-from eqtheory.lipschitz._search import (
-    Search,
     steepest,
 )
-from eqtheory.lipschitz._spectrum import (
-    SpectralRadius,
-    TransientGrowth,
-    spectral_radius,
-    transient_growth,
-)
-from eqtheory.lipschitz._supremum import (
-    supremum,
-)
-from eqtheory.lipschitz._traced import (
-    traced_lipschitz,
-    traced_regularity,
-)
-from eqtheory.lipschitz._witness import (
-    Witnessed,
-)
-from eqtheory.lipschitz.curves import (
-    Curve,
-    Finding,
-    Iteration,
-    Shape,
-    curve,
-)
+from eqtheory.lipschitz.traced import traced_lipschitz, traced_regularity
 
 __all__ = [
     "ACTIVATION_CONSTANTS",

@@ -14,13 +14,13 @@ from eqtheory.errors import NonFiniteError, ShapeError
 from eqtheory.norms import Norm
 from eqtheory.roundoff import Rounding, gamma, unit_roundoff
 
-__all__ = ["ASSUMED_ROUNDING", "Map", "Witnessed", "certified_slopes", "labelled", "values_of"]
+__all__ = ["ASSUMED_ROUNDINGS", "Map", "Witnessed", "certified_slopes", "labelled", "values_of"]
 
 Map = Callable[[Tensor], Tensor]
 """Points `(batch, ...)` to values `(batch, ...)`, each sample by itself."""
 
-ASSUMED_ROUNDING = Rounding(relative=64.0)
-"""Evaluations are taken to err by at most 64 unit roundoffs of the value's norm, unless something better is known."""
+ASSUMED_ROUNDINGS = 64.0
+"""Evaluations are taken to err by at most so many unit roundoffs of value and argument, unless something better is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,14 @@ def values_of(function: Map, x: Tensor, name: str = "function") -> Tensor:
 
 
 def certified_slopes(
-    values_a: Tensor, values_b: Tensor, a: Tensor, b: Tensor, norm: Norm, output_norm: Norm, rounding: Rounding | None
+    values_a: Tensor,
+    values_b: Tensor,
+    a: Tensor,
+    b: Tensor,
+    norm: Norm,
+    output_norm: Norm,
+    rounding: Rounding | None,
+    magnitude: Tensor | None = None,
 ) -> Tensor:
     """Slopes of pairs less what rounding can account for.
 
@@ -140,13 +147,19 @@ def certified_slopes(
         b: second points.
         norm: norm on the arguments.
         output_norm: norm on the values.
-        rounding: evaluation errors; `ASSUMED_ROUNDING` where `None`.
+        rounding: evaluation errors; where `None`, `ASSUMED_ROUNDINGS` unit roundoffs of `|f| + magnitude`.
+        magnitude: size of the terms inside an evaluation, shape `(batch,)`; that of the points where `None`. Terms larger than this that
+            cancel inside are not covered.
 
     Returns:
         Shape `(batch,)`; zero where nothing is left, or where the points coincide.
     """
-    model = rounding or ASSUMED_ROUNDING
-    error = model.error(output_norm(values_a), a) + model.error(output_norm(values_b), b)
+    size = output_norm(values_a) + output_norm(values_b)
+    if rounding is not None:
+        error = rounding.error(output_norm(values_a), a) + rounding.error(output_norm(values_b), b)
+    else:
+        inside = torch.maximum(norm(a), norm(b)) if magnitude is None else magnitude.to(size)
+        error = ASSUMED_ROUNDINGS * unit_roundoff(a.dtype) * (size + 2 * inside)
     count = max(a[0].numel(), values_a[0].numel()) + 4
     loss = gamma(4 * count, a.dtype) if 4 * count * unit_roundoff(a.dtype) < 0.5 else 0.5
     gap = output_norm(values_b - values_a) * (1 - loss) - error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.lipschitz import convolution_norm, matrix_norm_upper_bound
-from eqtheory.lipschitz._certified import largest_block
+from eqtheory.lipschitz.layers._certified import largest_block
 from eqtheory.norms import Euclidean
 from tests.lipschitz.dense_maps import dense_matrix
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
-from eqtheory.lipschitz import _convolution_norm, convolution_norm, convolution_norm_of
-from eqtheory.lipschitz._convolution import MODES, convolution
+from eqtheory.lipschitz import convolution_norm, convolution_norm_of
+from eqtheory.lipschitz.layers import _convolution_norm
+from eqtheory.lipschitz.layers._convolution import MODES, convolution
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup
 from tests.lipschitz.dense_maps import dense_matrix, true_norm
 

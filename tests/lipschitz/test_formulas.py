@@ -36,9 +36,10 @@ from sympy import (
 
 from eqtheory.bounds import Evidence, Side
 from eqtheory.errors import DomainError, InputError, MissingDependencyError, NonFiniteError
-from eqtheory.lipschitz import _elementary, _kinks, formula_lipschitz, supremum
-from eqtheory.lipschitz._elementary import FUNCTIONS
-from eqtheory.lipschitz._intervals import Interval, add, multiply, of_fraction, power, reciprocal
+from eqtheory.lipschitz import formula_lipschitz, supremum
+from eqtheory.lipschitz.formulas import _elementary, _kinks
+from eqtheory.lipschitz.formulas._elementary import FUNCTIONS
+from eqtheory.lipschitz.formulas._intervals import Interval, add, multiply, of_fraction, power, reciprocal
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup
 
 pytest.importorskip("flint")

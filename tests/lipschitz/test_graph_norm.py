@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError, ShapeError
-from eqtheory.lipschitz import _adjacency, bipartite_operator_norm, graph_operator_norm
+from eqtheory.lipschitz import bipartite_operator_norm, graph_operator_norm
+from eqtheory.lipschitz.layers import _adjacency
 from eqtheory.norms import Euclidean, Norm, Sum, Sup
 from tests.lipschitz.dense_maps import true_norm
 
@@ -85,7 +86,7 @@ def test_a_symmetrically_normalised_adjacency_has_norm_one(name: str, monkeypatc
 def test_large_graphs_are_bounded_in_time_linear_in_the_edges(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same graphs with every dense path closed."""
     monkeypatch.setattr(_adjacency, "_DENSE_NODES", 0)
-    monkeypatch.setattr("eqtheory.lipschitz._graph_norm._WRITTEN_OUT", 0)
+    monkeypatch.setattr("eqtheory.lipschitz.layers._graph_norm._WRITTEN_OUT", 0)
     A = graphs()[name]
     weights: list[Tensor | None] = [draw(20, 3, 4), draw(21, 3, 4), draw(22, 3, 4)]
     for used in (weights[:2], weights):

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from eqtheory.bounds import Evidence, Side
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
-from eqtheory.lipschitz import Ball, _activation_slopes, _propagation, matrix_norm_upper_bound, propagated_lipschitz
-from eqtheory.lipschitz._activation_slopes import SLACK, activation_of, on
+from eqtheory.lipschitz import Ball, matrix_norm_upper_bound, propagated_lipschitz
+from eqtheory.lipschitz.layers import _activation_slopes, _propagation
+from eqtheory.lipschitz.layers._activation_slopes import SLACK, activation_of, on
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup
 
 ACTIVATIONS: list[nn.Module] = [

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from eqtheory.lipschitz import (
-    _traced_activations,
-    _traced_affine,
-    _traced_call,
-    _traced_nonlinear,
-    _traced_slopes,
-    _traced_values,
-    _traced_walk,
-)
+from eqtheory.lipschitz.traced import _activations, _affine, _call, _nonlinear, _slopes, _values, _walk
 from tests.lipschitz.traced_maps import NORMS, SLACK, draw, excess, points_of
 
 SMALL = (1, 2, 3, 3)
@@ -116,17 +108,17 @@ def honest_sums(linear: Callable[..., Tensor], shapes: list, place: int) -> tupl
     return (1.0, 1.0)  # what it costs to repeat is forgotten
 
 
-def no_mixed(self: _traced_slopes._Pairs, sizes: list[float]) -> float:
+def no_mixed(self: _slopes._Pairs, sizes: list[float]) -> float:
     return sum((s * n) ** 2 for s, n in zip(sizes, self.norms, strict=True)) ** 0.5
 
 
 FAULTS: dict[str, tuple[object, str, object, Callable[..., Tensor], int, dict[str, int]]] = {
-    "triangle replaced by the largest": (_traced_values, "_on_top", max, branches, 0, {"exact_up_to": 1}),
-    "concatenation by the largest": (_traced_values, "_side_by_side", lambda p, _: max(p), pair, 0, {"exact_up_to": 1}),
-    "repetition for free": (_traced_affine, "_one_sums", honest_sums, repeated, 0, {"exact_up_to": 1}),
-    "mixed products dropped": (_traced_slopes._Pairs, "slope", no_mixed, branches, 0, {}),
+    "triangle replaced by the largest": (_values, "_on_top", max, branches, 0, {"exact_up_to": 1}),
+    "concatenation by the largest": (_values, "_side_by_side", lambda p, _: max(p), pair, 0, {"exact_up_to": 1}),
+    "repetition for free": (_affine, "_one_sums", honest_sums, repeated, 0, {"exact_up_to": 1}),
+    "mixed products dropped": (_slopes._Pairs, "slope", no_mixed, branches, 0, {}),
     "rows of the first part alone": (
-        _traced_slopes._Rows,
+        _slopes._Rows,
         "slope",
         lambda self, sizes: float((sizes[0] * self.rows[0]).amax()),
         branches,
@@ -134,7 +126,7 @@ FAULTS: dict[str, tuple[object, str, object, Callable[..., Tensor], int, dict[st
         {},
     ),
     "limits of a product": (
-        _traced_slopes.Scope,
+        _slopes.Scope,
         "largest",
         lambda *_: 0.2,
         lambda y: torch.sin(y) * torch.cos(y),
@@ -142,7 +134,7 @@ FAULTS: dict[str, tuple[object, str, object, Callable[..., Tensor], int, dict[st
         {},
     ),
     "a range that is too small": (
-        _traced_slopes.Scope,
+        _slopes.Scope,
         "limits",
         lambda *_: (1.5, 2.0),
         lambda y: (1 + torch.sigmoid(y)).reciprocal(),
@@ -164,9 +156,9 @@ def test_planted_faults_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -
 def test_a_constant_that_is_too_small_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function = getattr(torch, name)
     centred = (lambda y: torch.cos(y - torch.pi / 2)) if name == "cos" else function
-    slope, limits = _traced_activations.SUPREMA[name]
+    slope, limits = _activations.SUPREMA[name]
     assert probe(centred, 0) <= 1 + SLACK
-    monkeypatch.setitem(_traced_activations.SUPREMA, name, (0.8 * slope, limits))
+    monkeypatch.setitem(_activations.SUPREMA, name, (0.8 * slope, limits))
     assert probe(centred, 0) > 1.2
 
 
@@ -175,8 +167,8 @@ def test_a_softmax_constant_that_is_too_small_is_caught(monkeypatch: pytest.Monk
         return torch.softmax(y[:, :2], -1)
 
     assert probe(two, 0) <= 1 + SLACK
-    honest = _traced_nonlinear._grouped
-    monkeypatch.setattr(_traced_nonlinear, "_grouped", lambda call, factor, limits: honest(call, 0.8 * factor, limits))
+    honest = _nonlinear._grouped
+    monkeypatch.setattr(_nonlinear, "_grouped", lambda call, factor, limits: honest(call, 0.8 * factor, limits))
     assert probe(two, 0) > 1.2
 
 
@@ -187,13 +179,13 @@ def test_a_broadcast_for_free_is_caught(monkeypatch: pytest.MonkeyPatch) -> None
         return torch.tanh(y.sum(-1, keepdim=True)) + torch.zeros(1, 4, dtype=torch.float64)
 
     assert probe(gate, 0, exact_up_to=1) <= 1 + SLACK
-    monkeypatch.setattr(_traced_call.Scope, "of_norm", lambda _self, *, l2, l1, sup: 1.0)
+    monkeypatch.setattr(_call.Scope, "of_norm", lambda _self, *, l2, l1, sup: 1.0)
     assert probe(gate, 0, exact_up_to=1) > 1.5
 
 
 def test_every_rule_belongs_to_an_operation_of_torch() -> None:
     # Names that are not operations would never be asked for, and nobody would notice.
-    assert [name for name in _traced_walk.RULES if not hasattr(torch.ops.aten, name)] == []
+    assert [name for name in _walk.RULES if not hasattr(torch.ops.aten, name)] == []
 
 
 def stationary_slope(name: str) -> float:
@@ -213,8 +205,8 @@ def stationary_slope(name: str) -> float:
 @pytest.mark.parametrize(
     ("name", "constant"),
     [
-        ("silu", _traced_activations.SUPREMA["silu"][0]),
-        ("mish", _traced_activations.SUPREMA["mish"][0]),
+        ("silu", _activations.SUPREMA["silu"][0]),
+        ("mish", _activations.SUPREMA["mish"][0]),
         ("gelu", 1.12890415),
         ("gelu tanh", 1.12899307),
     ],

@@ -1,0 +1,286 @@
+r"""The norm of a derivative at given points, from products with it alone.
+
+**Euclidean.** Golub and Kahan's bidiagonalisation, for all samples at once: from a unit vector `v_1`,
+
+    alpha_j u_j = J v_j - beta_{j-1} u_{j-1},     beta_j v_{j+1} = J^T u_j - alpha_j v_j,
+
+with every new vector made orthogonal to all before it. With `U`, `V` the vectors so far and `B` upper bidiagonal, `J V = U B`.
+A singular triple `(s, p, q)` of `B` gives the unit vector `v = V q` with `J v = s U p` and `J^T J v - s^2 v = s beta_j p_j
+v_{j+1}`: the residual is known at no cost, but no singular value of `J` is promised to lie below `s`; so `|J v|` is a lower
+bound, whatever it says.
+
+**Other norms.** `|J v|` is convex in `v`, so with `u` the functional that measures `J v` the next `v = aligned(J^T u)` is at
+least as good: the ascent of Boyd (1974) and Hager (1984). It stops at local maxima; where the Jacobian is small enough to be
+written down it is, and the norm is that of the matrix.
+
+References:
+    Golub and Kahan 1965; Boyd 1974, The power method for l^p norms; Hager 1984; Higham 2002, chapter 15.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from eqtheory.bounds import Bound
+from eqtheory.errors import NonFiniteError
+from eqtheory.lipschitz._matrix_norm import operator_norm
+from eqtheory.lipschitz._witness import Map, Witnessed, labelled, values_of
+from eqtheory.nests import spread
+from eqtheory.norms import Euclidean, Norm
+from eqtheory.operators import Linearization
+from eqtheory.validate import batch_of, count, positive
+
+__all__ = ["dense_jacobian", "exact_jacobian_norm", "jacobian_norm", "local_norms"]
+
+_ROUNDED = "derivatives rounded to the type they were computed in"
+_RESTARTS = 6
+_ASCENTS = 8
+_WRITTEN_DOWN = 512
+"""Up to this many coordinates the Jacobian is written down for norms whose ascent can stop early."""
+
+
+def jacobian_norm(
+    function: Map,
+    x: Tensor,
+    *,
+    norm: Norm | None = None,
+    output_norm: Norm | None = None,
+    tolerance: float = 1e-3,
+    max_iterations: int = 64,
+    generator: Generator | None = None,
+) -> Witnessed:
+    """Norm of the derivative at each point, from below.
+
+    Args:
+        function: the map, each sample by itself, differentiable twice by autograd.
+        x: interior points of the domain, shape `(batch, ...)`.
+        norm: norm on the arguments; Euclidean by default.
+        output_norm: norm on the values; `norm` by default.
+        tolerance: stop when all residuals are at most this multiple of the values.
+        max_iterations: products with the Jacobian and as many with its transpose.
+        generator: of the first vectors; the same ones every time where `None`.
+
+    Returns:
+        Lower bounds on the local Lipschitz constant at each point, with the directions and residuals.
+
+    Raises:
+        InputError: the norm does not know its dual.
+        NonFiniteError: a value or a derivative is not finite.
+
+    Example:
+        >>> import torch
+        >>> A = torch.tensor([[3.0, 0.0], [4.0, 0.0]])
+        >>> round(jacobian_norm(lambda x: x @ A.T, torch.zeros(1, 2)).worst().value, 4)
+        5.0
+    """
+    batch_of("x", x)
+    positive("tolerance", tolerance)
+    count("max_iterations", max_iterations, "pass for example max_iterations=64")
+    chosen = norm or Euclidean()
+    values_of(function, x)
+    found = local_norms(
+        function,
+        x,
+        chosen,
+        output_norm or chosen,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        generator=generator,
+    )
+    bad = torch.isnan(found.values)
+    if bool(bad.any()):
+        where = f"a derivative that is not finite at sample {int(bad.nonzero()[0])}"
+        raise NonFiniteError("function", where, "finite derivatives at x", "move the samples off singular points")
+    return found
+
+
+def local_norms(
+    function: Map,
+    x: Tensor,
+    norm: Norm,
+    output_norm: Norm,
+    *,
+    tolerance: float = 1e-3,
+    max_iterations: int = 64,
+    generator: Generator | None = None,
+) -> Witnessed:
+    """`jacobian_norm` for searches, which go on where a derivative is not finite.
+
+    Args:
+        function: the map.
+        x: points, shape `(batch, ...)`.
+        norm: norm on the arguments.
+        output_norm: norm on the values.
+        tolerance: stop when all residuals are at most this multiple of the values.
+        max_iterations: products with the Jacobian and as many with its transpose.
+        generator: of the first vectors.
+
+    Returns:
+        The same, NaN at samples whose derivative is not finite.
+    """
+    with torch.no_grad():
+        values = function(x)
+    source = generator or torch.Generator(device=x.device).manual_seed(0)
+    at = Linearization(lambda y, _: function(y), x, None)
+    if isinstance(norm, Euclidean) and isinstance(output_norm, Euclidean):
+        return _lanczos(at, x, values, tolerance, max_iterations, source)
+    if min(x[0].numel(), values[0].numel()) <= _WRITTEN_DOWN:
+        return _written_down(at, x, values, norm, output_norm)
+    return _ascent(at, x, norm, output_norm, source)
+
+
+def dense_jacobian(function: Map, x: Tensor) -> Tensor:
+    """The derivatives as matrices.
+
+    Args:
+        function: the map, each sample by itself.
+        x: points, shape `(batch, ...)`.
+
+    Returns:
+        Shape `(batch, m, n)`, `m` and `n` the numbers of entries of a value and of a point. Cost: `min(m, n)` products.
+    """
+    values = values_of(function, batch_of("x", x))
+    return _dense(Linearization(lambda y, _: function(y), x, None), x, values)
+
+
+def exact_jacobian_norm(
+    function: Map, x: Tensor, *, norm: Norm | None = None, output_norm: Norm | None = None
+) -> Bound:
+    """Norm of the derivative at each point, the whole matrix being written down.
+
+    Args:
+        function: the map, each sample by itself.
+        x: points, shape `(batch, ...)`.
+        norm: norm on the arguments; Euclidean by default.
+        output_norm: norm on the values; `norm` by default.
+
+    Returns:
+        The norm of the Jacobian as computed, a lower bound on the local Lipschitz constant and equal to it where the map is
+        continuously differentiable. Cost: `min(m, n)` products and a decomposition.
+    """
+    chosen = norm or Euclidean()
+    out = output_norm or chosen
+    found = operator_norm(dense_jacobian(function, x), norm=chosen, output_norm=out)
+    return labelled(found.lower.value.to(x.dtype), "Jacobian written down", chosen, out, _ROUNDED)
+
+
+def _dense(at: Linearization, x: Tensor, values: Tensor) -> Tensor:
+    batch, n, m = x.shape[0], x[0].numel(), values[0].numel()
+    rows = m <= n
+    like, product = (values, at.pull) if rows else (x, at.push)
+    parts = []
+    for k in range(m if rows else n):
+        unit = torch.zeros(batch, like[0].numel(), dtype=like.dtype, device=like.device)
+        unit[:, k] = 1
+        parts.append(product(unit.reshape(like.shape)).reshape(batch, -1))
+    return torch.stack(parts, dim=1 if rows else 2)
+
+
+def _written_down(at: Linearization, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> Witnessed:
+    J = _dense(at, x, values)
+    good = torch.isfinite(J).flatten(1).all(dim=1)
+    found = operator_norm(torch.where(spread(good, J), J, 0.0), norm=norm, output_norm=out).lower.value.to(x.dtype)
+    found = torch.where(good, found, torch.nan)
+    bound = labelled(found, "Jacobian written down", norm, out, _ROUNDED)
+    return Witnessed(bound, x, evaluations=1 + min(J.shape[1:]))
+
+
+def _lanczos(
+    at: Linearization, x: Tensor, values: Tensor, tolerance: float, max_iterations: int, source: Generator
+) -> Witnessed:
+    batch, n, m = x.shape[0], x[0].numel(), values[0].numel()
+    steps = min(max_iterations, n, m)
+
+    good = torch.ones(batch, dtype=torch.bool, device=x.device)
+
+    def usable(t: Tensor) -> Tensor:
+        nonlocal good
+        good = good & torch.isfinite(t).all(dim=1)
+        return torch.where(good.unsqueeze(1), t, 0.0)
+
+    def push(v: Tensor) -> Tensor:
+        return usable(at.push(v.reshape(x.shape)).reshape(batch, m))
+
+    def pull(u: Tensor) -> Tensor:
+        return usable(at.pull(u.reshape(values.shape)).reshape(batch, n))
+
+    start = torch.randn(batch, n, generator=source, dtype=x.dtype, device=x.device)
+    V: list[Tensor] = [Euclidean().aligned(start)]
+    U: list[Tensor] = []
+    alphas: list[Tensor] = []
+    betas: list[Tensor] = []
+    done = 0
+    for j in range(steps):
+        u = _orthogonal(push(V[j]), U)
+        alphas.append(torch.linalg.vector_norm(u, dim=1))
+        U.append(_divided(u, alphas[-1]))
+        v = _orthogonal(pull(U[j]), V)
+        betas.append(torch.linalg.vector_norm(v, dim=1))
+        done = j + 1
+        if done == steps or (done % 4 == 0 and _settled(alphas, betas, tolerance)):
+            break
+        V.append(_divided(v, betas[-1]))
+    _, _, right = torch.linalg.svd(_bidiagonal(alphas, betas))
+    best = torch.einsum("bj,jbn->bn", right[:, 0], torch.stack(V))
+    best = _divided(best, torch.linalg.vector_norm(best, dim=1))
+    image = push(best)
+    size = torch.linalg.vector_norm(image, dim=1)
+    residual = torch.linalg.vector_norm(pull(image) - (size**2).unsqueeze(1) * best, dim=1)
+    size = torch.where(good, size, torch.nan)
+    bound = labelled(size, f"{done} steps of bidiagonalisation", Euclidean(), Euclidean(), _ROUNDED)
+    return Witnessed(
+        bound,
+        x,
+        direction=best.reshape(x.shape),
+        residual=residual / torch.where(size > 0, size, 1.0),
+        evaluations=2 + 2 * (done + 1),
+    )
+
+
+def _orthogonal(v: Tensor, basis: list[Tensor]) -> Tensor:
+    """What is left of vectors outside a basis; twice is enough (Kahan, Parlett).
+
+    Returns:
+        The shape of `v`.
+    """
+    if not basis:
+        return v
+    Q = torch.stack(basis)
+    for _ in range(2):
+        v = v - torch.einsum("jb,jbn->bn", torch.einsum("jbn,bn->jb", Q, v), Q)
+    return v
+
+
+def _divided(v: Tensor, size: Tensor) -> Tensor:
+    return v / torch.where(size > 0, size, 1.0).unsqueeze(1)
+
+
+def _bidiagonal(alphas: list[Tensor], betas: list[Tensor]) -> Tensor:
+    B = torch.diag_embed(torch.stack(alphas, dim=1))
+    if len(alphas) > 1:
+        B = B + torch.diag_embed(torch.stack(betas[: len(alphas) - 1], dim=1), offset=1)
+    return B
+
+
+def _settled(alphas: list[Tensor], betas: list[Tensor], tolerance: float) -> bool:
+    left, values, _ = torch.linalg.svd(_bidiagonal(alphas, betas))
+    return bool((betas[-1] * left[:, -1, 0].abs() <= tolerance * values[:, 0]).all())
+
+
+def _ascent(at: Linearization, x: Tensor, norm: Norm, out: Norm, source: Generator) -> Witnessed:
+    best = torch.zeros(x.shape[0], dtype=x.dtype, device=x.device)
+    along = torch.zeros_like(x)
+    good = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+    for _ in range(_RESTARTS):
+        v = norm.aligned(torch.randn(x.shape, generator=source, dtype=x.dtype, device=x.device))
+        for _ in range(_ASCENTS):
+            image = at.push(v)
+            size = out(image) / norm(v)
+            good &= torch.isfinite(size)
+            better = (size > best).reshape(-1, *[1] * (x.ndim - 1))
+            best, along = torch.maximum(size, best), torch.where(better, v, along)
+            v = norm.aligned(at.pull(out.subgradient(image)))
+    best = torch.where(good, best, torch.nan)
+    bound = labelled(best, f"ascent from {_RESTARTS} directions", norm, out, _ROUNDED)
+    return Witnessed(bound, x, direction=along, evaluations=2 + 2 * _RESTARTS * _ASCENTS)
