@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eqtheory import __version__, cli
+from eqtheory.cli import _check
 from eqtheory.theorems import CONTROLS, THEOREMS, bibtex, control, theorem
 
 ALL = [subject.id for subject in THEOREMS] + [subject.id for subject in CONTROLS]
@@ -142,8 +143,8 @@ def test_what_is_not_installed_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = cli.find_spec
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == absent else found(name))
+    found = _check.find_spec
+    monkeypatch.setattr(_check, "find_spec", lambda name: None if name == absent else found(name))
     assert cli.main(words) == 2
     assert capsys.readouterr().err.startswith(message)
 

@@ -153,7 +153,7 @@ def class_gaps(cls: type, label: str) -> list[str]:
     if not doc.strip():
         return [f"{label}: no docstring"]
     gaps: list[str] = []
-    if "__init__" in vars(cls) and not issubclass(cls, Enum):
+    if "__init__" in vars(cls) and not issubclass(cls, Enum) and not getattr(cls, "_is_protocol", False):
         described = [line.strip().partition(":")[0] for line in section(doc, "Args").splitlines()]
         arguments = [n for n in arguments_of(inspect.signature(cls)) if n not in constants_of(cls) and n[0] != "_"]
         gaps += [f"{label}: argument {name} is not described" for name in arguments if name not in described]

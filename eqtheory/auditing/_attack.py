@@ -53,7 +53,7 @@ class Attack:
     @property
     def bracket(self) -> Bracket | None:
         """Both sides, where there are both and they do not cross."""
-        if self.upper is None or not bool(torch.as_tensor(self.lower.value) <= torch.as_tensor(self.upper.value)):
+        if self.upper is None or float(self.lower.value) > float(self.upper.value):
             return None
         return Bracket(self.lower, self.upper)
 

@@ -62,7 +62,7 @@ def iterations_needed(subject: Subject, mu: Bound | None, residuals: Tensor) -> 
     Returns:
         One entry per accuracy.
     """
-    factor = None if mu is None else float(torch.as_tensor(mu.value).max())
+    factor = None if mu is None else float(torch.as_tensor(mu.value, dtype=torch.float64).max())
     known = factor is not None and factor < 1 and mu is not None and mu.side in (Side.UPPER, Side.EXACT)
     with torch.no_grad():
         first = float(subject.norm(subject.G(subject.y, subject.x) - subject.y).max())
@@ -140,7 +140,8 @@ def race(subject: Subject, *, samples: int = 16, rtol: float = 1e-6, max_steps: 
     )
     for solver in entrants:
         try:
-            solution = solve(G, some.x, some.y, solver=solver, stop=stop, on_failure=OnFailure.RETURN)
+            with torch.no_grad():
+                solution = solve(G, some.x, some.y, solver=solver, stop=stop, on_failure=OnFailure.RETURN)
         except (EqTheoryError, RuntimeError):
             continue
         done = solution.converged

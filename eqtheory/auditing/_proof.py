@@ -77,7 +77,10 @@ def prove(subject: Subject) -> Proof:
 def _interval(region: Region) -> Any:
     if not isinstance(region, Box):
         return None
-    low, high = (float(torch.as_tensor(t).min()) for t in (region.low, -torch.as_tensor(region.high)))
+    low, high = (
+        float(torch.as_tensor(t, dtype=torch.float64).min())
+        for t in (region.low, -torch.as_tensor(region.high, dtype=torch.float64))
+    )
     return (low, -high) if abs(low) < float("inf") and abs(high) < float("inf") else None
 
 

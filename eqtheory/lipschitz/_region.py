@@ -82,7 +82,7 @@ class Box(Region):
     high: Tensor | float
 
     def __post_init__(self) -> None:
-        low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
+        low, high = _corner(self.low), _corner(self.high)
         if not bool((low <= high).all()):
             raise InputError("low, high", "corners in the wrong order, or NaN", "low <= high", "swap or repair them")
 
@@ -107,4 +107,9 @@ class Box(Region):
         Returns:
             The nearest points.
         """
-        return torch.minimum(torch.maximum(x, torch.as_tensor(self.low).to(x)), torch.as_tensor(self.high).to(x))
+        return torch.minimum(torch.maximum(x, _corner(self.low).to(x)), _corner(self.high).to(x))
+
+
+def _corner(value: Tensor | float) -> Tensor:
+    # A bare number would become float32 and leave the box.
+    return value if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)

@@ -196,7 +196,7 @@ def transient_growth(matrix: Tensor, *, steps: int = 200, norm: Norm | None = No
         >>> import torch
         >>> found = transient_growth(torch.tensor([[0.5, 100.0], [0.0, 0.5]])).peak
         >>> round(float(found.upper.value), 2)
-        100.01
+        100.0
     """
     J = _square(matrix)
     count("steps", steps, "pass for example steps=200")

@@ -60,7 +60,7 @@ def as_dict(audit: Audit) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    number = float(torch.as_tensor(value).max())
+    number = float(torch.as_tensor(value, dtype=torch.float64).max())
     return number if math.isfinite(number) else None
 
 

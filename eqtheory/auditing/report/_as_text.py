@@ -111,7 +111,7 @@ def shown(value: float) -> str:
 
 def _side(bound: Bound) -> str:
     sign = {"lower bound": ">=", "upper bound": "<=", "estimate": "~", "exact value": "="}[bound.side.value]
-    return f"{sign} {float(torch.as_tensor(bound.value).max()):.6g} ({bound.evidence.value}: {bound.method})"
+    return f"{sign} {float(torch.as_tensor(bound.value, dtype=torch.float64).max()):.6g} ({bound.evidence.value}: {bound.method})"
 
 
 def _trials(trials: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +17,8 @@ Averaging = Callable[[int], tuple[float, float, float]]
 """Step `t` to the weights of `y_t`, `y_0` and `G(y_t, x)` in `y_{t+1}`."""
 
 
-@runtime_checkable
 class Iteration(Protocol):
-    """What a curve asks of a solver."""
+    """What a curve asks of a solver: `init`, `step` and `averaging`, as `eqtheory.solvers.Solver` has them."""
 
     def init(self, y: Tensor) -> Any:
         """Return the memory before the first step.

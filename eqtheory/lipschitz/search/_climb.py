@@ -13,6 +13,9 @@ from torch import Tensor
 
 __all__ = ["climb"]
 
+_SHORTEST = 1e-13
+"""Steps shorter than this part of the first one lead nowhere."""
+
 Objective = Callable[[Tensor], Tensor]
 """Points `(batch, n)` to heights `(batch,)`, differentiable."""
 
@@ -33,7 +36,7 @@ def climb(
         start: points, shape `(batch, n)`.
         project: brings points back to where they may be.
         first_step: length of the first step, shape `(batch,)`.
-        steps: evaluations of the objective and its gradient.
+        steps: evaluations of the objective and its gradient, at most.
         scale: units of the coordinates, broadcastable with `start`; 1 where `None`.
 
     Returns:
@@ -51,6 +54,8 @@ def climb(
         place, uphill = torch.where(row, trial, place), torch.where(row, gradient, uphill)
         height = torch.where(better, reached, height)
         step = torch.where(better, 2 * step, step / 4)
+        if not bool(((step > _SHORTEST * first_step) & (uphill != 0).any(dim=1)).any()):
+            break  # every point is on a summit, or on a plain
     return place, height
 
 

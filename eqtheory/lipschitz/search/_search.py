@@ -28,6 +28,7 @@ from eqtheory.lipschitz.search._jacobian_norm import local_norms
 from eqtheory.lipschitz.search._pairs import halve, pair_lower_bound, random_directions
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm, rows_of
+from eqtheory.operators import Linearization
 from eqtheory.roundoff import Rounding
 from eqtheory.validate import batch_of, count
 
@@ -197,7 +198,7 @@ def _climbed_pairs(function: ParametricMap, starts: Witnessed, how: Search) -> W
 
 
 def _climbed_points(function: ParametricMap, y: Tensor, p: Tensor, how: Search) -> list[Witnessed]:
-    """Ascent on the norm of the derivative; nothing where the map has none or its derivative has no forward rule.
+    """Ascent on the norm of the derivative; nothing where the map has none.
 
     Returns:
         Rows where derivatives were taken, and pairs around them.
@@ -212,29 +213,48 @@ def _climbed_points(function: ParametricMap, y: Tensor, p: Tensor, how: Search) 
     size = how.norm(y - y.mean(dim=0, keepdim=True)).amax().clamp_min(how.separation).expand(y.shape[0])
     found = []
     for _ in range(how.rounds):
-        local = _local(function, y, p, how)
-        v = local.direction if local.direction is not None else _direction(function, y, p, how)
-        found.append(replace(local, parameters=p, direction=v))
+        local, u = _local_pair(function, y, p, how)
+        found.append(local)
 
-        def height(z: Tensor, v: Tensor = v) -> Tensor:
+        def height(z: Tensor, u: Tensor = u, v: Tensor | None = local.direction) -> Tensor:
+            # |J^T u| in l2, <u, J v> elsewhere: at most |J| for unit vectors, and it takes reverse differentiation only.
             at, q = z[:, :n].reshape(-1, *shape[1:]), z[:, n:]
-            image = torch.func.jvp(lambda t: function(t, q), (at,), (v,))[1]
-            grown = how.out(image)
+            value = function(at, q)
+            if not value.requires_grad:
+                return value.new_full((value.shape[0],), -torch.inf)
+            (pulled,) = torch.autograd.grad((u * value).sum(), at, create_graph=True)
+            along = None if isinstance(how.norm, Euclidean) else v
+            grown = how.norm(pulled) if along is None else rows_of(pulled * along).sum(dim=1)
             return torch.where(grown > 0, torch.where(grown > 0, grown, 1.0).log(), -torch.inf)
 
         def project(z: Tensor) -> Tensor:
             at = how.region.project(z[:, :n].reshape(-1, *shape[1:]))
             return torch.cat([rows_of(at), how.parameter_region.project(z[:, n:])], dim=1)
 
+        joint = torch.cat([rows_of(y), p], dim=1)
         try:
-            place, _ = climb(
-                height, torch.cat([rows_of(y), p], dim=1), project=project, first_step=size / 4, steps=how.steps
-            )
+            place, _ = climb(height, joint, project=project, first_step=size / 4, steps=how.steps)
         except (RuntimeError, NotImplementedError):
             break
+        if torch.equal(place, joint):
+            break
         y, p = place[:, :n].reshape(shape), place[:, n:]
+    found.append(_local_pair(function, y, p, how)[0])
     found += [_around(function, place, how) for place in (found[0], found[-1])]
     return found
+
+
+def _local_pair(function: ParametricMap, y: Tensor, p: Tensor, how: Search) -> tuple[Witnessed, Tensor]:
+    """Norms of derivatives, with the directions on which they are large and the functionals that measure the images.
+
+    Returns:
+        The norms, and functionals of the shape of the values.
+    """
+    local = _local(function, y, p, how)
+    v = local.direction if local.direction is not None else _direction(function, y, p, how)
+    image = Linearization(lambda t, _: function(t, p), y, None).push(v)
+    image = torch.where(torch.isfinite(image), image, 0.0)
+    return replace(local, parameters=p, direction=v), how.out.subgradient(image)
 
 
 def _local(function: ParametricMap, y: Tensor, p: Tensor, how: Search) -> Witnessed:

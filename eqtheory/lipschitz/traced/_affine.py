@@ -88,7 +88,7 @@ def _require_finite_constants(call: Call, numbers: tuple[str, ...]) -> None:
     """
     target = call.named("self") if call.name in _WRITES else None
     constants = [t for t in call.tensors() if isinstance(t, Tensor) and t is not target]
-    constants += [torch.as_tensor(float(call.named(name))) for name in numbers]
+    constants += [torch.as_tensor(float(call.named(name)), dtype=torch.float64) for name in numbers]
     for constant in constants:
         require_finite(str(call.target), constant, "use a finite number")
 
