@@ -23,8 +23,9 @@ from eqtheory.auditing._proof import Proof
 from eqtheory.auditing._subject import Subject, decades
 from eqtheory.bounds import Bound, Bracket, Side, Verdict, VerdictKind
 from eqtheory.lipschitz import Region, Search, Witnessed, steepest
-from eqtheory.nests import spread
+from eqtheory.nests import spread, tensors
 from eqtheory.norms import rows_of
+from eqtheory.roundoff import unit_roundoff
 
 __all__ = ["Attack", "attack_R1", "attack_R2"]
 
@@ -72,19 +73,32 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
         The attack on (R1).
     """
     wider = decades(subject, generator)
+    coarser = _coarseness(subject)
+
+    def inside(y: Tensor, p: Tensor) -> Tensor:
+        return coarser * (subject.norm(y) + subject.input_norm(p[:, :-1]).to(y.dtype))
+
     how = replace(
-        search,
+        _shortened(search, proof),
         region=subject.states,
-        parameter_region=subject.inputs,
+        parameter_region=_KeepingRows(subject.inputs),
         norm=subject.norm,
         rounding=subject.rounding,
         separation=_SEPARATION,
+        magnitude=inside,
     )
-    found = pairs_only(steepest(subject.at, wider.y, wider.flat, search=how, generator=generator))
+    parameters = torch.cat([wider.flat.to(wider.y.dtype), wider.rows.to(wider.y.dtype)], dim=1)
+
+    def at(y: Tensor, p: Tensor) -> Tensor:
+        return wider.at(y, p[:, :-1], p[:, -1])
+
+    found = pairs_only(steepest(at, wider.y, parameters, search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
     slope, method = float(lower.value), "search by pairs, points and halving"
     proved, note = _consistent(lower, proof.mu)
-    if slope >= 1 - resolution:
+    if proved is None and note:  # a proof for exact arithmetic against computed values decides neither way
+        return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, None, found, note)
+    if slope >= 1 - resolution and not _surely_below_one(proved):
         words = f"slopes of pairs, resolution {resolution:g}"
         verdict = refuted(found.at(0), words, trials=trials, margin=1 - slope)
         return Attack(verdict, lower, proved, found, note or _fading(found))
@@ -98,17 +112,17 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
                 text, "slopes of pairs against the declared factor", trials=trials, margin=-float(excess[worst])
             )
             return Attack(verdict, lower, proved, found, note)
-    if proof.regular:
-        return Attack(Verdict(VerdictKind.PROVED, trials, 1 - slope, proof.how), lower, claimed, found)
-    if proved is not None and float(proved.value) <= 1 - resolution:
+    if proved is not None and _surely_below_one(proved):
         if declared is None or claimed is None or float(proved.value) <= float(claimed.value) * (1 + 1e-9):
             return Attack(Verdict(VerdictKind.PROVED, trials, 1 - float(proved.value), proof.how), lower, proved, found)
         note = f"a factor of {float(proved.value):.6g} is proved, and {float(claimed.value):.6g} is declared"
         return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, proved, found, note)
-    return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, claimed, found, note or proof.why)
+    return Attack(
+        Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, proved or claimed, found, note or proof.why
+    )
 
 
-def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, generator: Generator) -> Attack:
+def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, generator: Generator) -> Attack | None:
     """Look for inputs that are driven apart.
 
     Args:
@@ -119,8 +133,10 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         generator: source of randomness.
 
     Returns:
-        The attack on (R2); `lower` is the largest slope over `1 + |y|`, or over what is declared.
+        The attack on (R2); `lower` is the largest slope over `1 + |y|`, or over what is declared. `None` where an input has no coordinates.
     """
+    if subject.flat.shape[1] == 0:
+        return None
     wider = decades(subject, generator)
     declared = _declared_budget(subject)
     shape = subject.y.shape
@@ -129,46 +145,48 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         size = subject.norm(y)
         return 1 + size if declared is None else declared[0] + declared[1] * size
 
-    def scaled(flat: Tensor, state: Tensor) -> Tensor:
-        y = state.reshape(-1, *shape[1:])
-        value = subject.at(y, flat)
+    def scaled(flat: Tensor, p: Tensor) -> Tensor:
+        y = p[:, :-1].reshape(-1, *shape[1:])
+        value = wider.at(y, flat, p[:, -1])
         w = weight(y)
         return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
 
-    def terms(flat: Tensor, state: Tensor) -> Tensor:
-        y = state.reshape(-1, *shape[1:])
-        return (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
+    coarser = _coarseness(subject)
+
+    def terms(flat: Tensor, p: Tensor) -> Tensor:
+        y = p[:, :-1].reshape(-1, *shape[1:])
+        return coarser * (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
 
     how = replace(
-        search,
+        search if proof.L0 is None else replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps)),
         region=subject.inputs,
-        parameter_region=_Flattened(subject, shape),
+        parameter_region=_KeepingRows(_Flattened(subject, shape)),
         norm=subject.input_norm,
         output_norm=subject.norm,
         magnitude=terms,
         separation=_SEPARATION,
     )
-    found = pairs_only(steepest(scaled, wider.flat, rows_of(wider.y), search=how, generator=generator))
+    found = pairs_only(steepest(scaled, wider.flat, _with_rows(wider), search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
     limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, "the declared budget")
     margin, claimed = 1 - float(lower.value) / limit, _declared(subject, "L0")
     proved, note = _consistent(lower, proof.L0) if declared is None else (proof.L0, "")
+    method = f"search by pairs, points and halving, against {words}"
+    if proved is None and note:  # a proof for exact arithmetic against computed values decides neither way
+        return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, margin, method), lower, None, found, note)
     if float(lower.value) > limit:
-        state = found.parameters[0].reshape(1, *shape[1:])
+        state = found.parameters[:1, :-1].reshape(1, *shape[1:])
         slope = float(lower.value) * float(weight(state))
         where = found.at(0).partition(" between ")[2] or found.at(0)
         text = f"inputs {where} at |y| = {float(subject.norm(state)):.4g}: slope {slope:.6g}"
         return Attack(
             refuted(text, f"slopes of pairs against {words}", trials=trials, margin=margin), lower, None, found, note
         )
-    if proof.regular:
-        return Attack(Verdict(VerdictKind.PROVED, trials, margin, proof.how), lower, claimed, found)
     allowed = budget if declared is None else declared[0]
     if proved is not None and float(proved.value) <= allowed * (1 + 1e-9):
         return Attack(Verdict(VerdictKind.PROVED, trials, margin, proof.how), lower, proved, found)
     if proved is not None:
         note = f"a budget of {float(proved.value):.6g} is proved, and {allowed:.6g} is asked for"
-    method = f"search by pairs, points and halving, against {words}"
     return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, margin, method), lower, claimed, found, note or proof.why)
 
 
@@ -198,6 +216,54 @@ def pairs_only(found: Witnessed) -> Witnessed:
         b=found.b[rows],
         parameters=found.parameters[rows],
     )
+
+
+@final
+class _KeepingRows(Region):
+    """Parameters whose last column says which sample they belong to, and stays."""
+
+    def __init__(self, inner: Region) -> None:
+        self.inner = inner
+
+    def project(self, x: Tensor) -> Tensor:
+        """Project all but the last column.
+
+        Args:
+            x: parameters, shape `(batch, k + 1)`.
+
+        Returns:
+            The nearest ones.
+        """
+        return torch.cat([self.inner.project(x[:, :-1]) if x.shape[1] > 1 else x[:, :-1], x[:, -1:]], dim=1)
+
+
+def _with_rows(subject: Subject) -> Tensor:
+    return torch.cat([rows_of(subject.y), subject.rows.to(subject.y.dtype)], dim=1)
+
+
+def _coarseness(subject: Subject) -> float:
+    """By how much the narrowest type involved is coarser than that of the states.
+
+    Returns:
+        A factor, at least 1.
+    """
+    kinds = {t.dtype for _, t in tensors(subject.x) if t.dtype.is_floating_point} | {subject.y.dtype}
+    return max(unit_roundoff(kind) for kind in kinds) / min(unit_roundoff(kind) for kind in kinds)
+
+
+def _shortened(search: Search, proof: Proof) -> Search:
+    """Where a proof decides, the search only says how good it is.
+
+    Returns:
+        The search, or a shorter one.
+    """
+    if proof.mu is None or not _surely_below_one(proof.mu):
+        return search
+    return replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps))
+
+
+def _surely_below_one(bound: Bound | None) -> bool:
+    return bound is not None and float(bound.value) < 1 - 2.0**-40
 
 
 @final
@@ -251,8 +317,8 @@ def _declared_factors(subject: Subject, found: Witnessed) -> Tensor | None:
     declared = subject.G.regularity
     if declared is None or declared.mu.side not in (Side.UPPER, Side.EXACT):
         return None
-    rows = torch.zeros(found.parameters.shape[0], dtype=torch.int64, device=found.parameters.device)
-    value = torch.as_tensor(declared.mu.at(subject.raveled.nest(found.parameters, rows)), dtype=torch.float64)
+    rows = found.parameters[:, -1].round().long() % subject.y.shape[0]  # samples were doubled
+    value = torch.as_tensor(declared.mu.at(subject.raveled.nest(found.parameters[:, :-1], rows)), dtype=torch.float64)
     return value.reshape(-1).expand(found.parameters.shape[0]) * (1 + 1e-9)
 
 
@@ -277,9 +343,9 @@ def _fading(found: Witnessed) -> str:
     Returns:
         A sentence, or nothing.
     """
-    if float(found.values[0]) >= 1 or found.parameters.shape[1] == 0:
+    if float(found.values[0]) >= 1 or found.parameters.shape[1] == 1:
         return ""
-    where = ", ".join(f"{v:.3g}" for v in found.parameters[0][:4].tolist())
+    where = ", ".join(f"{v:.3g}" for v in found.parameters[0][:-1][:4].tolist())
     return (
         f"no pair expands, but the factor comes within {1 - float(found.values[0]):.1e} of 1 at x = [{where}]: "
         "it may not be bounded away from one locally (N1), and no fixed number of iterations then serves all inputs"

@@ -20,11 +20,12 @@ from eqtheory.auditing._iterations import Iterations, Race, iterations_needed, r
 from eqtheory.auditing._proof import Proof, prove
 from eqtheory.auditing._provenance import provenance
 from eqtheory.auditing._subject import Sampler, Subject, subject_of
-from eqtheory.bounds import Bound, Verdict, VerdictKind
+from eqtheory.bounds import Verdict, VerdictKind
 from eqtheory.errors import EqTheoryError
 from eqtheory.lipschitz import Curve, Search, curve
 from eqtheory.norms import Norm
 from eqtheory.operators import ImplicitOperator
+from eqtheory.roundoff import unit_roundoff
 from eqtheory.validate import open_unit, positive
 
 __all__ = ["CHECKS", "Audit", "audit"]
@@ -40,6 +41,9 @@ CHECKS = {
     "fixed_point_gradient": "derivatives of the fixed point are those of its values",
 }
 """The checks, in their order, and what they say."""
+
+_ROUNDINGS = 2048
+"""Slopes are not told from one by less than so many unit roundoffs; in float64 that is far below any resolution asked for."""
 
 _LAWS = ("finite", "shape", "deterministic", "batch_independent")
 
@@ -132,7 +136,8 @@ def audit(
         domain: `(states, inputs)`, what the audit speaks about: each a region, a pair `(low, high)`, or `None` for the box of the samples.
             Inputs are flattened. Proofs that need limits of the entries use a domain that was given, and no other.
         norm: norm on the states; the operator's own by default.
-        resolution: slopes in the state from `1 - resolution` on are no uniform contraction.
+        resolution: slopes in the state from `1 - resolution` on are no uniform contraction, unless a factor below one is proved; at
+            least 2048 unit roundoffs of the states' type (1.2e-4 in float32).
         budget: slopes in the input above `budget (1 + |y|)` are no budget.
         steps: of the growth curve.
         search: how long to look for steep places.
@@ -156,11 +161,29 @@ def audit(
         >>> found.verdicts["R1"].kind.value, round(float(found.R1.upper.value), 6)
         ('proved', 0.5)
     """
+    with torch.random.fork_rng(devices=[]):  # operators may draw; nobody else's draws are to change by that
+        return _audited(operator, sampler, samples, domain, norm, resolution, budget, steps, search, generator, name)
+
+
+def _audited(
+    operator: Any,
+    sampler: Sampler | tuple[Tensor, Any],
+    samples: int,
+    domain: Any,
+    norm: Norm | None,
+    resolution: float,
+    budget: float,
+    steps: int,
+    search: Search | None,
+    generator: Generator | None,
+    name: str,
+) -> Audit:
     open_unit("resolution", resolution)
     positive("budget", budget)
     source = generator or torch.Generator().manual_seed(0)
-    seed = source.initial_seed()
+    seed = _seed(source)
     subject = subject_of(operator, sampler, samples, domain, norm, source)
+    resolution = max(resolution, _ROUNDINGS * unit_roundoff(subject.y.dtype))
     called = name or getattr(operator, "__qualname__", type(operator).__qualname__)
     verdicts, clean = _look_at_laws(subject)
     R1 = R2 = None
@@ -172,21 +195,29 @@ def audit(
         for check in list(CHECKS)[len(_LAWS) :]:
             verdicts[check] = laws.not_looked_at("a law of operators is broken")
     else:
+        with torch.no_grad():
+            before = clean.G(clean.y.clone(), clean.x)
         sound = verdicts["finite"].kind is not VerdictKind.REFUTED
         proof = prove(clean) if sound else Proof(why="values are not finite everywhere")
         how = search or Search()
         R1 = attack_R1(clean, proof, resolution, how, source)
         R2 = attack_R2(clean, proof, budget, how, source)
-        verdicts["R1"], verdicts["R2"] = R1.verdict, R2.verdict
+        verdicts["R1"] = R1.verdict
+        verdicts["R2"] = laws.not_looked_at("the input has no coordinates") if R2 is None else R2.verdict
         verdicts["gradient"] = derivative(clean, source)
         verdicts["fixed_point_gradient"] = fixed_point_derivative(clean, source)
-        notes = [note for note in dict.fromkeys((R1.note, R2.note)) if note]
+        notes = [note for note in dict.fromkeys((R1.note, "" if R2 is None else R2.note)) if note]
         growth, said = _growth(clean, steps)
         notes += said
         if growth is not None:
             mu = R1.upper if R1.verdict.kind is not VerdictKind.REFUTED else None
             iterations = iterations_needed(clean, mu, growth.residual)
         solvers = race(clean)
+        if not laws.unchanged(clean, before):
+            witness = "the values of the samples at the end of the audit are not those at its beginning"
+            verdicts["deterministic"] = laws.refuted(witness, "first and last call", trials=len(clean.y))
+            for check in list(CHECKS)[len(_LAWS) :]:
+                verdicts[check] = laws.not_looked_at("results change while the operator is used")
     made = provenance(samples=len(subject.y), seed=seed, resolution=resolution, budget=budget, steps=steps)
     norms = (subject.norm.name, subject.input_norm.name)
     return Audit(called, verdicts, R1, R2, growth, iterations, solvers, norms, tuple(notes), made)
@@ -221,18 +252,17 @@ def _growth(subject: Subject, steps: int) -> tuple[Curve | None, list[str]]:
     others = [some.y.roll(1, dims=0)] if len(some.y) > 1 else []
     try:
         found = curve(some.G, some.x, steps, y0=some.y, input_norm=some.input_norm, other_starts=others)
-    except EqTheoryError as error:
-        return None, [f"no growth curve: {error}"]
+    except (EqTheoryError, RuntimeError, NotImplementedError) as error:
+        return None, [f"no growth curve: {str(error).splitlines()[0][:160]}"]
     return found, [str(finding) for finding in found.findings]
 
 
-def known(attack: Attack | None) -> tuple[Bound | None, Bound | None]:
-    """Both sides of a constant.
-
-    Args:
-        attack: where it was looked for.
+def _seed(source: Generator) -> int | None:
+    """The seed, where the generator is as fresh as it was seeded.
 
     Returns:
-        The lower and the upper bound, `None` where there is none.
+        The seed, `None` where numbers have been drawn already and it would reproduce nothing.
     """
-    return (None, None) if attack is None else (attack.lower, attack.upper)
+    seed = source.initial_seed()
+    fresh = torch.Generator(device=source.device).manual_seed(seed).get_state()
+    return seed if torch.equal(fresh, source.get_state()) else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from eqtheory.auditing._subject import Subject
 from eqtheory.bounds import Verdict, VerdictKind
 from eqtheory.errors import EqTheoryError
-from eqtheory.nests import map_tensors
+from eqtheory.nests import map_tensors, take
 from eqtheory.testing.assertions import assert_batch_independent, assert_deterministic
+from eqtheory.testing.assertions._evaluation import error_of
 from eqtheory.testing.evidence import Refuted
 
 __all__ = ["batch_independent", "deterministic", "finite", "not_looked_at", "shape"]
@@ -60,7 +63,9 @@ def shape(subject: Subject) -> Verdict:
         with torch.no_grad():
             value = subject.function(y, x)
     except EqTheoryError as error:
-        return refuted(str(error), "one call", trials=1)
+        return refuted(f"the operator refuses its samples: {error}", "one call", trials=1)
+    except (ArithmeticError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        return refuted(f"the operator raises {type(error).__name__}: {_line(error)}", "one call", trials=1)
     if not isinstance(value, Tensor):
         return refuted(f"a {type(value).__name__} comes back", "one call", trials=1)
     before = (tuple(y.shape), y.dtype, y.device)
@@ -90,8 +95,8 @@ def finite(subject: Subject) -> tuple[Verdict, Tensor]:
         ), good
     y, flat = _corners(subject)
     with torch.no_grad():
-        value = subject.at(y, flat)
-    there = torch.isfinite(value).reshape(value.shape[0], -1).all(dim=1)
+        value = subject.at(y, flat) if len(y) else y
+    there = torch.isfinite(value).reshape(value.shape[0], -1).all(dim=1) if len(value) else good[:0]
     if not bool(there.all()):
         first = int((~there).nonzero()[0])
         return refuted(
@@ -127,17 +132,68 @@ def batch_independent(subject: Subject) -> Verdict:
     Returns:
         The verdict.
     """
-    if len(subject.y) < 2:
-        return not_looked_at("one sample has no company")
+    if len(subject.y) < 2:  # give it company: the same input, and a state that is not the same
+        company = torch.cat([subject.y, subject.y + 1 + subject.y.abs()])
+        x = take(subject.x, torch.zeros(2, dtype=torch.int64, device=subject.y.device), 1)
+        subject = replace(subject, y=company, x=x)
     try:
         with torch.no_grad():
-            return assert_batch_independent(
+            first = assert_batch_independent(
                 subject.G, subject.x, subject.y, norm=subject.norm, rounding=subject.rounding
             )
+            return _other_mates(subject, first)
     except Refuted as found:
         return refuted(str(found), "smaller batches", trials=len(subject.y))
     except (RuntimeError, ValueError) as error:
-        return refuted(f"a smaller batch is refused: {error}", "smaller batches", trials=len(subject.y))
+        return refuted(f"a smaller batch is refused: {_line(error)}", "smaller batches", trials=len(subject.y))
+
+
+def _other_mates(subject: Subject, first: Verdict) -> Verdict:
+    """The same samples in batches of odd sizes, among mates whose states are far away: coupling that averages out in large batches shows.
+
+    Returns:
+        The verdict.
+    """
+    y, n, trials, worst = subject.y, len(subject.y), first.trials, first.worst_margin
+    with torch.no_grad():
+        alone = subject.G(y.clone(), subject.x)
+        slack = 2 * error_of(subject.G, subject.norm, y, subject.x, alone, subject.rounding)
+    for size in dict.fromkeys((2, 3, 5, 7, min(n, 13))):
+        if size > n:
+            continue
+        index = torch.arange(size, device=y.device)
+        mates = y[index].clone()
+        mates[1:] = subject.states.project(mates[1:].roll(1, 0) + 10 * (1 + mates[1:].abs()))
+        with torch.no_grad():
+            value = subject.G(mates, take(subject.x, index, n))
+        if not bool(torch.isfinite(value[0]).all()):
+            continue
+        gap = subject.norm.distance(value[:1], alone[:1])
+        trials += 1
+        worst = min(
+            worst, float(1 - gap[0] / slack[0]) if float(slack[0]) > 0 else (1.0 if float(gap[0]) == 0 else -1.0)
+        )
+        if float(gap[0]) > float(slack[0]):
+            return refuted(
+                f"sample 0 moves by {float(gap[0]):.3g} in a batch of {size} with other mates",
+                "other mates",
+                trials=trials,
+            )
+    return Verdict(VerdictKind.NOT_REFUTED, trials, worst, "other company, other mates")
+
+
+def unchanged(subject: Subject, before: Tensor) -> bool:
+    """Whether the operator still gives what it gave at the beginning of the audit.
+
+    Args:
+        subject: what is audited.
+        before: the values then.
+
+    Returns:
+        True where every entry is the same.
+    """
+    with torch.no_grad():
+        return torch.equal(subject.G(subject.y.clone(), subject.x), before)
 
 
 def _corners(subject: Subject) -> tuple[Tensor, Tensor]:
@@ -148,7 +204,14 @@ def _corners(subject: Subject) -> tuple[Tensor, Tensor]:
     bounded = [s for s in states if float(s.abs().max()) < far]
     within = [v for v in inputs if v.numel() == 0 or float(v.abs().max()) < far]
     pairs = [(s, v) for s in bounded for v in within]
+    if not pairs:
+        return y[:0], flat[:0]
     return torch.cat([s for s, _ in pairs]), torch.cat([v for _, v in pairs])
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else "no message"
 
 
 def _shown(t: Tensor) -> str:

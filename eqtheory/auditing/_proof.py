@@ -1,24 +1,24 @@
-"""What can be proved of an operator without taking its word: a walk over its traced program, and constructions of this package.
+"""What can be proved of an operator without taking its word: a walk over its traced program.
 
 A label `proved` on a bound that an operator brings along is its own statement; here it counts as declared.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from eqtheory.auditing._subject import Subject
-from eqtheory.bounds import Bound, Evidence, Side
+from eqtheory.bounds import Bound
 from eqtheory.errors import EqTheoryError, NotBoundedError
 from eqtheory.lipschitz import Box, Region, traced_lipschitz
+from eqtheory.operators import as_operator
 
 __all__ = ["Proof", "prove"]
-
-_OWN = "eqtheory.constructions."
 
 
 @final
@@ -29,14 +29,12 @@ class Proof:
     Args:
         mu: on the factor, uniformly in the input; `None` where nothing is proved.
         L0: on the slope in the input, uniformly in the state.
-        regular: whether regularity itself is proved, with factors that depend on the input.
         how: by what means.
         why: why nothing is proved, where nothing is.
     """
 
     mu: Bound | None = None
     L0: Bound | None = None
-    regular: bool = False
     how: str = ""
     why: str = ""
 
@@ -50,19 +48,16 @@ def prove(subject: Subject) -> Proof:
     Returns:
         What was proved, or why nothing was.
     """
-    G = subject.G
-    if type(G).__module__.startswith(_OWN) and G.regularity is not None:
-        mu = G.regularity.mu
-        bounds = (mu, G.regularity.L0, G.regularity.L1)
-        if all(b.evidence is Evidence.PROVED and b.side in (Side.UPPER, Side.EXACT) for b in bounds):
-            return Proof(regular=True, how=f"{type(G).__name__}: {mu.method}")
+    if subject.labelled:
+        return Proof(why="nothing is proved: inputs hold labels or masks, which a traced program takes as constants")
+    if subject.flat.shape[1] == 0:
+        return Proof(why="nothing is proved: the input has no coordinates to trace")
+    traced = replace(subject, G=as_operator(_own(subject.function)))  # tracing can leave traces in a module's buffers
 
     def function(y: Tensor, flat: Tensor) -> Tensor:
-        return subject.at(y, flat)
+        return traced.at(y, flat)
 
     arguments = (subject.y[:1], subject.flat[:1])
-    if arguments[1].shape[1] == 0:
-        return Proof(why="no input to trace")
     ranges = (_interval(subject.states), _interval(subject.inputs)) if subject.bounded else None
     try:
         mu_bound, L0_bound = traced_lipschitz(function, arguments, norm=subject.norm, ranges=ranges)
@@ -72,6 +67,13 @@ def prove(subject: Subject) -> Proof:
         return Proof(why=f"the program could not be traced: {_first_line(error)}")
     same = subject.norm.name == subject.input_norm.name
     return Proof(mu_bound, L0_bound if same else None, how="walk over the traced program", why="")
+
+
+def _own(function: Any) -> Any:
+    try:
+        return copy.deepcopy(function) if isinstance(function, torch.nn.Module) else function
+    except (RuntimeError, TypeError):
+        return function
 
 
 def _interval(region: Region) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -15,7 +16,7 @@ from eqtheory.nests import Raveled, map_tensors, take, tensors
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.operators import ImplicitOperator, as_operator
 from eqtheory.roundoff import Rounding
-from eqtheory.validate import count
+from eqtheory.validate import count, require_finite
 
 __all__ = ["Sampler", "Subject", "decades", "subject_of"]
 
@@ -64,18 +65,33 @@ class Subject:
         """The inputs as vectors, shape `(n, k)`."""
         return self.raveled.flat(self.x)
 
-    def at(self, y: Tensor, flat: Tensor) -> Tensor:
+    @property
+    def rows(self) -> Tensor:
+        """Numbers of the samples as a column, shape `(n, 1)`: they carry what is no coordinate of an input, such as labels and masks."""
+        return torch.arange(self.y.shape[0], dtype=self.flat.dtype, device=self.y.device).unsqueeze(1)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether inputs have parts of their own for every sample that are no coordinates."""
+        n = self.y.shape[0]
+        return any(t.ndim and t.shape[0] == n and not t.dtype.is_floating_point for _, t in tensors(self.x))
+
+    def at(self, y: Tensor, flat: Tensor, rows: Tensor | None = None) -> Tensor:
         """Evaluate at flattened inputs.
 
         Args:
             y: states, shape `(k, ...)`.
             flat: inputs as vectors, shape `(k, ...)`.
+            rows: number of the sample that supplies what is no coordinate, shape `(k,)` or `(k, 1)`; the first one where `None`.
 
         Returns:
-            `G(y, x)`, where what is no coordinate of the input is taken from the first sample.
+            `G(y, x)`.
         """
-        rows = torch.zeros(flat.shape[0], dtype=torch.int64, device=flat.device)
-        return self.G(y, self.raveled.nest(flat, rows))
+        if rows is None:
+            index = torch.zeros(flat.shape[0], dtype=torch.int64, device=flat.device)
+        else:
+            index = rows.detach().reshape(-1).round().long()
+        return self.G(y, self.raveled.nest(flat, index))
 
     def keep(self, rows: Tensor) -> Subject:
         """Look at some samples only.
@@ -121,20 +137,25 @@ def subject_of(
         )
     count("samples", samples, "pass for example samples=256")
     draw = sampler if callable(sampler) else _fixed(sampler)
-    y, x = _checked(draw(samples, generator))
+    y, x = _checked(draw(_unmistakable(draw, samples) if callable(sampler) else samples, generator))
+    operator = _copied(operator)
     G = as_operator(operator)
     declared = G.regularity
     metric = None if declared is None else declared.input_metric
     states, inputs = (None, None) if domain is None else domain
     flat = Raveled(x, y.shape[0]).flat(x)
     chosen = norm or (G.norm if isinstance(G.norm, Norm) else Euclidean())
+    allowed, within = _region("states", states, y), _region("inputs", inputs, flat)
+    # Samples outside a domain that was given say nothing about it.
+    y = allowed.project(y)
+    x = Raveled(x, y.shape[0]).nest(within.project(flat)) if flat.shape[1] else x
     return Subject(
         function=operator,
         G=G,
         y=y,
         x=x,
-        states=_region("states", states, y),
-        inputs=_region("inputs", inputs, flat),
+        states=allowed,
+        inputs=within,
         norm=chosen,
         input_norm=metric if isinstance(metric, Norm) else Euclidean(),
         rounding=None if declared is None else declared.rounding,
@@ -163,6 +184,37 @@ def decades(subject: Subject, generator: Generator) -> Subject:
     return replace(subject, y=torch.cat([y, near]), x=x)
 
 
+def _copied(operator: Any) -> Any:
+    """Modules are audited on a copy, so that running statistics and other buffers stay what they were.
+
+    Returns:
+        The copy; the operator itself where there is nothing to copy, or it cannot be.
+    """
+    if not isinstance(operator, torch.nn.Module):
+        return operator
+    try:
+        return copy.deepcopy(operator)
+    except (RuntimeError, TypeError):
+        return operator
+
+
+def _unmistakable(draw: Sampler, samples: int) -> int:
+    """A number of samples that no shared tensor has as its first length, lest weights be taken for a batch.
+
+    Returns:
+        `samples`, or a little more.
+    """
+    probe = torch.Generator().manual_seed(0)
+    try:
+        drawn = [[t for _, t in tensors(draw(n, probe)[1])] for n in (2, 3)]
+    except (RuntimeError, ValueError, TypeError, IndexError):  # a sampler that does not like small numbers
+        return samples
+    shared = {a.shape[0] for a, b in zip(*drawn, strict=False) if a.ndim and a.shape == b.shape}
+    while samples in shared:
+        samples += 1
+    return samples
+
+
 def _fixed(pair: Any) -> Sampler:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise InputError(
@@ -189,6 +241,13 @@ def _checked(drawn: Any) -> tuple[Tensor, Any]:
             "floating-point (n, ...)",
             "return (y, x)",
         )
+    if y.numel() == 0:
+        raise ShapeError(
+            "sampler", f"states of shape {tuple(y.shape)}", "at least one entry", "draw at least one sample"
+        )
+    for where, t in [("y", y), *tensors(x)]:
+        if t.dtype.is_floating_point:
+            require_finite(f"sampler's {where}", t, "draw finite states and inputs")
     batched = [t for _, t in tensors(x) if t.ndim and t.shape[0] == y.shape[0]]
     if not batched and any(True for _ in tensors(x)):
         raise ShapeError(

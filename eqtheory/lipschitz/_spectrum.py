@@ -90,11 +90,10 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
     order = values.abs().argsort(dim=-1, descending=True)
     upper = torch.full(J.shape[:-2], torch.inf, dtype=J.dtype, device=J.device)
     lower = torch.zeros_like(upper)
-    B, error, exponent = (
-        _balanced(J),
-        torch.zeros_like(upper),
-        torch.zeros_like(upper),
-    )  # J^k = 2^exponent (B + at most error)
+    # J^k is 2^exponent B, off by at most 2^exponent error; powers of two scale exactly and keep squares in range.
+    B, error = _balanced(J), torch.zeros_like(upper)
+    exponent = _binary_order(B)
+    B = B * torch.exp2(-exponent)[..., None, None]
     for j in range(squarings + 1):
         k = 2.0**j
         size = _frobenius(B)
@@ -108,7 +107,7 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
             break
         error = (gamma(n, J.dtype) * size**2 + 2 * size * error + error**2) * (1 + gamma(8, J.dtype))
         B = B @ B
-        shift = torch.floor(torch.log2(torch.where(_frobenius(B) > 0, _frobenius(B), 1.0)))
+        shift = _binary_order(B)
         B, error = B * torch.exp2(-shift)[..., None, None], error * torch.exp2(-shift)
         exponent = 2 * exponent + shift
     bracket = Bracket(
@@ -116,6 +115,16 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
         Bound(upper, Side.UPPER, "norms of powers", Evidence.PROVED),
     )
     return SpectralRadius(bracket, values.gather(-1, order))
+
+
+def _binary_order(B: Tensor) -> Tensor:
+    """The power of two next to the size of the largest entry, 0 for zero.
+
+    Returns:
+        Whole numbers, shape `(...)`.
+    """
+    peak = B.abs().amax(dim=(-2, -1))
+    return torch.floor(torch.log2(torch.where(peak > 0, peak, 1.0)))
 
 
 def _balanced(J: Tensor) -> Tensor:

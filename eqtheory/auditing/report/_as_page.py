@@ -43,7 +43,7 @@ def as_page(audit: Audit) -> str:
         for check, says in CHECKS.items()
         for v in (audit.verdicts[check],)
     ]
-    title = f"Audit of {audit.name}"
+    title = "Audit of " + "".join(c for c in audit.name if c.isprintable())
     body = [
         f"<header><h1>{escape(title)}</h1><p>{escape(audit.conclusion)}</p>",
         "<p class=soft>A verdict is <em>proved</em> where this package has proved it, <em>refuted</em> where a witness was found, and "

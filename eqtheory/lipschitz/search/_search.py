@@ -192,7 +192,10 @@ def _climbed_pairs(function: ParametricMap, starts: Witnessed, how: Search) -> W
         return torch.cat([rows_of(at), rows_of(to), how.parameter_region.project(q)], dim=1)
 
     start = torch.cat([rows_of(a), rows_of(b), p], dim=1)
-    place, _ = climb(height, start, project=project, first_step=how.norm(b - a), steps=how.steps)
+    try:
+        place, _ = climb(height, start, project=project, first_step=how.norm(b - a), steps=how.steps)
+    except (RuntimeError, NotImplementedError):  # no derivative, so nowhere to climb
+        return best
     at, to, q = parts(place)
     return _measured_pairs(function, at, to, q, how)
 

@@ -3,8 +3,9 @@
 A slope of two computed values is off by up to `(e1 + e2) / distance`, `e` the evaluation errors: for close pairs rounding alone
 gives any slope. Errors are taken, in this order, from what the caller declares, from what the operator declares, and from this
 *assumption*: each entry of the result has passed through at most `8 (n + d) + 64` successive roundings of terms no larger than
-state, input and result, `n` and `d` the entries of one state and one input. An operator that cancels larger terms inside has to
-declare its rounding.
+state, input and result, `n` and `d` the entries of one state and one input, and through the like of at most 512, since roundings of
+long sums average out; in half precision, whose sums are formed in single precision, through at most 8. An operator that cancels
+larger terms inside has to declare its rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from eqtheory.errors import InputError, ShapeError
 from eqtheory.nests import map_tensors, tensors
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.operators import ImplicitOperator, Regularity
-from eqtheory.roundoff import Rounding, gamma
+from eqtheory.roundoff import Rounding, gamma, unit_roundoff
 from eqtheory.testing.evidence import Refuted
 from eqtheory.validate import all_finite, batch_of, require_finite
 
@@ -35,6 +36,10 @@ __all__ = [
     "row",
     "states_of",
 ]
+
+_MOST = 512
+_SHARE = 0.03
+"""More than this part of a value is never granted to rounding, or a check of half precision could not fail."""
 
 Operator = ImplicitOperator | Callable[[Tensor, Any], Tensor]
 
@@ -151,7 +156,8 @@ def assumed(norm: Norm, out: Tensor, *given: Any) -> Tensor:
             if t.ndim and t.shape[0] == batch and t.dtype.is_floating_point:
                 entries += t[0].numel()
                 size = size + unit * t.detach().abs().reshape(batch, -1).amax(dim=1).to(out.dtype)
-    return gamma(8 * entries + 64, out.dtype) * size
+    roundings = min(8 * entries + 64, _MOST, max(8, int(_SHARE / unit_roundoff(out.dtype))))
+    return gamma(roundings, out.dtype) * size
 
 
 def norm_of(operator: Operator, norm: Norm | None) -> Norm:

@@ -138,8 +138,8 @@ NOT_CONTRACTIVE: tuple[AuditCase, ...] = (
         "one at this resolution",
         lambda: _plain_multiple(1 - 1e-9),
         normal(),
-        expected(R1=HIDDEN),
-        "It contracts, by less than the resolution, so neither answer is wrong and a proof would be beside the point.",
+        expected(R1=ANY),
+        "It contracts, by less than the resolution: a proof is right, and so is a refutation at that resolution.",
         mu=1 - 1e-9,
     ),
     AuditCase(
