@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
+from eqtheory.lipschitz.layers._activations import ACTIVATION_CONSTANTS
 from eqtheory.roundoff import unit_roundoff
 
 __all__ = ["SLACK", "Activation", "activation_of", "on"]
@@ -25,9 +26,9 @@ SLACK = 64 * unit_roundoff(torch.float64)
 """Granted to a value in units of `1 + |x|`, and to a slope: each is a handful of elementary functions of a few roundoffs each."""
 
 _GELU_DIP, _GELU_LEAST = -0.7517915246935645, -0.1699712074799036
-_GELU_STEEP = 1.1289041451851548
+_GELU_STEEP = ACTIVATION_CONSTANTS["gelu"]
 _SILU_DIP, _SILU_LEAST = -1.2784645427610738, -0.2784645427610738
-_SILU_TURN, _SILU_STEEP = 2.3993572805154677, 1.0998393201288668
+_SILU_TURN, _SILU_STEEP = 2.3993572805154677, ACTIVATION_CONSTANTS["silu"]
 Extrema = tuple[tuple[float, float], ...]
 
 

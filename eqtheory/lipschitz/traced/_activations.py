@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eqtheory.lipschitz.layers._activations import ACTIVATION_CONSTANTS as CONSTANTS
 from eqtheory.lipschitz.traced._call import UNTRACKED, Call, is_dependent
 from eqtheory.lipschitz.traced._slopes import EVERYWHERE, rounded_up
 from eqtheory.lipschitz.traced._sums import spread
@@ -26,12 +27,12 @@ _UNIT: Interval = (-1.0, 1.0)
 _BOX = "pass ranges=, or clamp what enters it"
 
 SUPREMA: dict[str, tuple[float, Interval]] = {
-    "tanh": (1.0, _UNIT),
-    "sigmoid": (0.25, (0.0, 1.0)),
-    "silu": (1.09983936, (-0.27846456, math.inf)),
-    "mish": (1.08849817, (-0.30884342, math.inf)),
-    "hardsigmoid": (0.16666666666666669, (0.0, 1.0)),
-    "hardswish": (1.5, (-0.375, math.inf)),
+    "tanh": (CONSTANTS["tanh"], _UNIT),
+    "sigmoid": (CONSTANTS["sigmoid"], (0.0, 1.0)),
+    "silu": (CONSTANTS["silu"], (-0.27846456, math.inf)),
+    "mish": (CONSTANTS["mish"], (-0.30884342, math.inf)),
+    "hardsigmoid": (CONSTANTS["hardsigmoid"], (0.0, 1.0)),
+    "hardswish": (CONSTANTS["hardswish"], (-0.375, math.inf)),
     "sin": (1.0, _UNIT),
     "cos": (1.0, _UNIT),
     "atan": (1.0, (-1.5707963267948968, 1.5707963267948968)),
@@ -39,7 +40,7 @@ SUPREMA: dict[str, tuple[float, Interval]] = {
     "erf": (1.1283791670955128, _UNIT),
     "erfc": (1.1283791670955128, (0.0, 2.0)),
     "log_sigmoid_forward": (1.0, (-math.inf, 0.0)),
-    "softshrink": (1.0, EVERYWHERE),
+    "softshrink": (CONSTANTS["softshrink"], EVERYWHERE),
 }
 """Slope and limits of functions without parameters."""
 
@@ -93,7 +94,7 @@ def _relu(call: Call) -> Leaf:
 
 
 def _gelu(call: Call) -> Leaf:
-    slope = 1.12890415 if call.named("approximate", "none") == "none" else 1.12899307
+    slope = CONSTANTS["gelu" if call.named("approximate", "none") == "none" else "gelu_tanh"]
     return _made(call, slope, (-0.17004076, math.inf))
 
 
