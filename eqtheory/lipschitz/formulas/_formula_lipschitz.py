@@ -48,6 +48,7 @@ __all__ = ["formula_lipschitz"]
 
 _CORNERS = 6
 """Coordinates up to which all corners are run through; beyond, the norms of the terms are added."""
+_SYMBOLIC = ("derivatives and trigonometric identities as sympy finds them",)
 _SHORTEN = 300
 """Operations up to which sympy is asked for a shorter form; beyond, it takes longer than the search."""
 _COARSE = 0.02
@@ -106,13 +107,17 @@ def formula_lipschitz(
     free = [k for k, (low, high) in enumerate(ends) if low.low < high.high and low != high]
     label = chosen.name if out.name == chosen.name else f"{chosen.name} to {out.name}"
     if not free:
-        return bracket_of(Found(0.0, 0.0, 0, settled=True), "Jacobian", "a single point", norm=label)
+        return bracket_of(
+            Found(0.0, 0.0, 0, settled=True), "Jacobian", "a single point", norm=label, assumptions=_SYMBOLIC
+        )
     slopes = _Slopes(written, symbols, free, ends, (chosen, out))
     root = tuple(Interval(low.low, high.high) for low, high in ends)
     found = maximize(slopes, root, rtol=rtol, max_boxes=max_boxes)
     # No slope is negative: where nothing could be evaluated, zero is a lower bound.
     known = Found(max(found.lower, 0.0), max(found.upper, 0.0), found.boxes, found.settled)
-    return bracket_of(known, "norm of the Jacobian", "norm of the Jacobian at a point of the box", norm=label)
+    return bracket_of(
+        known, "norm of the Jacobian", "norm of the Jacobian at a point of the box", norm=label, assumptions=_SYMBOLIC
+    )
 
 
 class _Slopes:
