@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from eqtheory.lipschitz import traced_lipschitz
 from eqtheory.lipschitz.traced import _activations, _affine, _call, _nonlinear, _slopes, _values, _walk
 from tests.lipschitz.traced_maps import NORMS, SLACK, draw, excess, points_of
 
@@ -213,3 +214,22 @@ def stationary_slope(name: str) -> float:
 )
 def test_rounded_suprema_are_above_the_stationary_values(name: str, constant: float) -> None:
     assert stationary_slope(name) <= constant <= stationary_slope(name) * (1 + 1e-7)
+
+
+def test_a_leaf_too_long_for_a_matrix_costs_its_own_path_only() -> None:
+    """A gradient step beside a wide layer: the step keeps its exact norm, the layer adds the product of its own."""
+    A, B = draw(21, 20, 20), draw(22, 150, 20)
+    A, B = A / torch.linalg.matrix_norm(A, ord=2), B / torch.linalg.matrix_norm(B, ord=2)
+    y = torch.zeros(1, 20, dtype=torch.float64)
+
+    def step(y: Tensor, x: Tensor) -> Tensor:
+        return y - 0.9 * (y @ A.T - x) @ A + 0.05 * torch.relu(y @ B.T) @ B
+
+    exact = float(torch.linalg.matrix_norm(torch.eye(20).double() - 0.9 * A.T @ A, ord=2))
+    whole, short = (traced_lipschitz(step, (y, y), exact_up_to=limit)[0].value for limit in (2048, 100))
+    assert exact <= whole <= short <= (exact + 0.05) * (1 + 1e-6)
+    points = draw(23, 64, 20)
+    slopes = torch.linalg.matrix_norm(
+        torch.autograd.functional.jacobian(lambda t: step(t, t.detach()).sum(0), points).permute(1, 0, 2), ord=2
+    )
+    assert float(slopes.max()) <= whole

@@ -10,7 +10,8 @@ None is above the triangle inequality `sum_k s_k |N_k|`. Parts that reach differ
 in Pythagoras in l2, and only the largest counts in sup. Of entries, `c_i + sum_j (N_ij)_+ hi - (N_ij)_- lo` is the upper
 limit.
 
-Where a matrix would have more than `limit` rows or columns, norms of single steps are multiplied along paths instead.
+Where a matrix would have more than `limit` rows or columns, norms of single steps are multiplied along paths instead, for the
+leaves concerned.
 """
 
 from __future__ import annotations
@@ -139,12 +140,21 @@ class Scope:
 
     def _slopes(self, value: Value) -> tuple[float, ...]:
         leaves = leaves_of(value)
-        if not self._small_enough(value, leaves):
+        small = [k for k in leaves if self._small_enough(value, [k])]
+        if not small:
             return tuple(self._along_paths(value, leaves, a, tight=True) for a in range(self.arguments))
-        parts = [(_real(matrix_of(value, k), self.norm), allowance(value, k, self.norm)) for k in leaves]
+        parts = [(_real(matrix_of(value, k), self.norm), allowance(value, k, self.norm)) for k in small]
         table: _Rows | _Pairs = _Rows(parts) if isinstance(self.norm, Sup) else _Pairs(parts, self.norm)
-        exact = [table.slope([k.slopes[a] for k in leaves]) for a in range(self.arguments)]
-        return tuple(min(found, self._along_paths(value, leaves, a, tight=False)) for a, found in enumerate(exact))
+        large = [k for k in leaves if k not in small]
+        found = []
+        for a in range(self.arguments):
+            exact = table.slope([k.slopes[a] for k in small])
+            if (
+                large
+            ):  # the triangle inequality between the leaves that have matrices and those that are too long for one
+                exact = rounded_up(exact + self._along_paths(value, large, a, tight=True))
+            found.append(min(exact, self._along_paths(value, leaves, a, tight=False)))
+        return tuple(found)
 
     def _along_paths(self, value: Value, leaves: list[Leaf], argument: int, *, tight: bool) -> float:
         return path_gain(value, {k: k.slopes[argument] for k in leaves}, self.norm, tight=tight)
