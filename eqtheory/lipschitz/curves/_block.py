@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz._matrix_norm import operator_norm
 from eqtheory.nests import spread
-from eqtheory.norms import Euclidean, Norm, rows_of
+from eqtheory.norms import Euclidean, Norm, host_sees, rows_of
 from eqtheory.validate import require_finite
 
 __all__ = ["Block", "input_block", "norm_of_block"]
@@ -20,6 +20,8 @@ _WHOLE = 8
 """Up to this many coordinates the whole input space is the block, unless told otherwise."""
 
 _DEFAULT = 4
+_LOW, _HIGH = 1e-9, 1e9
+"""Between these largest entries squares and their sums stay in the range of single precision, with all digits that count."""
 
 
 @final
@@ -97,9 +99,11 @@ def norm_of_block(V: Tensor, block: Block, norm: Norm) -> Tensor:
         return norm(V[0])
     flat = V.reshape(K, batch, -1)
     if isinstance(norm, Euclidean) and isinstance(block.norm, Euclidean):
-        # Scaled, so that squares stay in range; the largest eigenvalue of the Gram matrix keeps all its digits.
-        peak = flat.abs().amax(dim=(0, 2))
-        unit = flat / torch.where(peak > 0, peak, 1.0).reshape(1, -1, 1)
+        # Scaled where squares might leave the range; the largest eigenvalue of the Gram matrix keeps all its digits.
+        peak = torch.linalg.vector_norm(flat, ord=torch.inf, dim=(0, 2))
+        fine = host_sees(peak) and bool(((peak == 0) | ((peak > _LOW) & (peak < _HIGH))).all())
+        peak = torch.ones_like(peak) if fine else peak
+        unit = flat if fine else flat / torch.where(peak > 0, peak, 1.0).reshape(1, -1, 1)
         gram = torch.einsum("kbn,lbn->bkl", unit, unit)
         finite = torch.isfinite(gram).reshape(batch, -1).all(dim=1)
         top = torch.linalg.eigvalsh(torch.where(spread(finite, gram), gram, 0.0))[:, -1].clamp_min(0).sqrt() * peak
