@@ -27,6 +27,8 @@ _WIDE = 8
 _HEAVY = 1 << 14
 """Blocks of at least `_WIDE` tangents with this many numbers are mapped; below, overhead is what counts."""
 
+_FEW = 1 << 12
+
 Images = tuple[list[Tensor], list[Tensor]]
 
 
@@ -82,17 +84,23 @@ class Propagator:
         raise GradientUnavailableError(message) from failed
 
     def _tiled(self, y: Tensor, V: Tensor, V0: Tensor, steps: Sequence[int]) -> Images:
-        values, moved = [], []
+        values: list[Tensor] = []
+        moved: list[Tensor] = []
         with torch.no_grad(), forward_ad.dual_level():
             x = self.raveled.nest(_dual(self._flat.repeat(self.width, 1), self.directions.flatten(0, 1)), self._rows)
             at = _dual(self._tiles(y), V.flatten(0, 1))
             first = _dual(self._tiles(self.start), V0.flatten(0, 1))
+            images = []
             for t in steps:
-                image = self.function(at, x)
+                images.append(self.function(at, x))
+                at = combined(self.weights(t), at, first, images[-1])
+            # Taking a dual number apart costs as much as an operation: small ones are taken apart together.
+            few = V.numel() < _FEW
+            for image in [torch.stack(images)] if few else images:
                 value, tangent = _parts(image)
-                values.append(value[: self.batch])
-                moved.append((torch.zeros_like(value) if tangent is None else tangent).reshape(V.shape))
-                at = combined(self.weights(t), at, first, image)
+                tangent = torch.zeros_like(value) if tangent is None else tangent
+                values += list(value[:, : self.batch]) if few else [value[: self.batch]]
+                moved += list(tangent.reshape(-1, *V.shape)) if few else [tangent.reshape(V.shape)]
         return values, moved
 
     def _tiles(self, y: Tensor) -> Tensor:
