@@ -161,7 +161,10 @@ def audit(
         >>> found.verdicts["R1"].kind.value, round(float(found.R1.upper.value), 6)
         ('proved', 0.5)
     """
-    with torch.random.fork_rng(devices=[]):  # operators may draw; nobody else's draws are to change by that
+    with (
+        torch.inference_mode(mode=False),
+        torch.random.fork_rng(devices=[]),
+    ):  # operators may draw; nobody else's draws are to change by that
         return _audited(operator, sampler, samples, domain, norm, resolution, budget, steps, search, generator, name)
 
 

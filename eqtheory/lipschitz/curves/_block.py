@@ -106,6 +106,9 @@ def norm_of_block(V: Tensor, block: Block, norm: Norm) -> Tensor:
         unit = flat if fine else flat / torch.where(peak > 0, peak, 1.0).reshape(1, -1, 1)
         gram = torch.einsum("kbn,lbn->bkl", unit, unit)
         finite = torch.isfinite(gram).reshape(batch, -1).all(dim=1)
+        gram = (
+            gram.float() if gram.dtype in {torch.float16, torch.bfloat16} else gram
+        )  # no decompositions in half precision
         top = torch.linalg.eigvalsh(torch.where(spread(finite, gram), gram, 0.0))[:, -1].clamp_min(0).sqrt() * peak
         return torch.where(finite, top, torch.inf)
     columns = torch.stack([norm(v) for v in V]).amax(dim=0)

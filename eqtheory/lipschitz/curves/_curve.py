@@ -93,6 +93,22 @@ def curve(
         >>> [round(v, 4) for v in found.lower[:, 0].tolist()]
         [0.0, 1.0, 1.5, 1.75]
     """
+    if torch.is_inference_mode_enabled():  # where tangents are lost without a word
+        with torch.inference_mode(mode=False):
+            return curve(
+                operator,
+                _plain(x),
+                steps,
+                y0=_plain(y0),
+                iteration=iteration,
+                block=_plain(block),
+                rounds=rounds,
+                target=_plain(target),
+                other_starts=_plain(list(other_starts)),
+                input_norm=input_norm,
+                perturbation=perturbation,
+                generator=generator,
+            )
     wanted = _wanted(steps)
     G = as_operator(operator)
     x = map_tensors(torch.Tensor.detach, x)
@@ -124,6 +140,15 @@ def curve(
     if rounds:
         raise InputError("rounds", str(rounds), "0 where the iteration adapts", "use Picard or an averaged iteration")
     return curve_by_pairs(task, iteration, perturbation, given=y0 is not None)
+
+
+def _plain(nest: Any) -> Any:
+    """Copies that autograd may know of.
+
+    Returns:
+        A nest of the same structure.
+    """
+    return map_tensors(torch.Tensor.clone, nest)
 
 
 def _has_operator_norm(norm: Norm, output_norm: Norm, n: int, m: int) -> bool:

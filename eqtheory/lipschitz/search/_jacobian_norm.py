@@ -119,6 +119,17 @@ def local_norms(
     Returns:
         The same, NaN at samples whose derivative is not finite.
     """
+    if torch.is_inference_mode_enabled():  # nothing is differentiated there
+        with torch.inference_mode(mode=False):
+            return local_norms(
+                function,
+                x.clone(),
+                norm,
+                output_norm,
+                tolerance=tolerance,
+                max_iterations=max_iterations,
+                generator=generator,
+            )
     with torch.no_grad():
         values = function(x)
     source = generator or torch.Generator(device=x.device).manual_seed(0)
@@ -222,7 +233,7 @@ def _lanczos(
             break
         V.append(_divided(v, betas[-1]))
     _, _, right = torch.linalg.svd(_bidiagonal(alphas, betas))
-    best = torch.einsum("bj,jbn->bn", right[:, 0], torch.stack(V))
+    best = torch.einsum("bj,jbn->bn", right[:, 0].to(x.dtype), torch.stack(V))
     best = _divided(best, torch.linalg.vector_norm(best, dim=1))
     image = push(best)
     size = torch.linalg.vector_norm(image, dim=1)
@@ -257,10 +268,15 @@ def _divided(v: Tensor, size: Tensor) -> Tensor:
 
 
 def _bidiagonal(alphas: list[Tensor], betas: list[Tensor]) -> Tensor:
-    B = torch.diag_embed(torch.stack(alphas, dim=1))
+    B = torch.diag_embed(_single(torch.stack(alphas, dim=1)))
     if len(alphas) > 1:
-        B = B + torch.diag_embed(torch.stack(betas[: len(alphas) - 1], dim=1), offset=1)
+        B = B + torch.diag_embed(_single(torch.stack(betas[: len(alphas) - 1], dim=1)), offset=1)
     return B
+
+
+def _single(t: Tensor) -> Tensor:
+    # Decompositions do not exist in half precision.
+    return t.float() if t.dtype in {torch.float16, torch.bfloat16} else t
 
 
 def _settled(alphas: list[Tensor], betas: list[Tensor], tolerance: float) -> bool:

@@ -20,7 +20,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from eqtheory.errors import NonFiniteError
+from eqtheory.errors import NonFiniteError, ShapeError
 from eqtheory.lipschitz._region import Everywhere, Region
 from eqtheory.lipschitz._witness import Witnessed, labelled
 from eqtheory.lipschitz.search._climb import climb
@@ -114,11 +114,16 @@ def steepest(
         One row per place found, the steepest first: lower bounds on the Lipschitz constant in `y` over the region, uniformly in `p`.
 
     Raises:
+        ShapeError: not one row of parameters a point.
         NonFiniteError: the map is finite at no sample; those at which it is not are left out.
     """
     how = search or Search()
     batch_of("y", y)
     parameters = y.new_zeros(y.shape[0], 0) if p is None else p
+    if parameters.ndim != 2 or parameters.shape[0] != y.shape[0]:
+        raise ShapeError(
+            "p", f"shape {tuple(parameters.shape)}", f"({y.shape[0]}, k)", "pass one row of parameters a point"
+        )
     usable = _finite_at(function, y, parameters)
     y, parameters = y[usable], parameters[usable]
     starts = _paired(function, y, parameters, how, generator)

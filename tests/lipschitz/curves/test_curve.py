@@ -378,3 +378,19 @@ def test_refusals() -> None:
         curve(G, torch.ones(3, 2).double(), 3, y0=y0)
     with pytest.raises(NonFiniteError, match=r"x: got a NaN"):
         curve(G, x * torch.nan, 3, y0=y0)
+
+
+def test_inference_mode_does_not_lose_tangents() -> None:
+    x = draw(1, 3, 2)
+    with torch.inference_mode():
+        inside = curve(lambda y, x: 0.5 * y + x, x + 0, 4, y0=torch.zeros_like(x), target=2 * x)
+    assert torch.allclose(inside.lower, curve(lambda y, x: 0.5 * y + x, x, 4, y0=torch.zeros_like(x)).lower)
+    with torch.no_grad():
+        assert torch.allclose(curve(lambda y, x: 0.5 * y + x, x, 4, y0=torch.zeros_like(x)).lower, inside.lower)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_narrow_types_are_propagated(dtype: torch.dtype) -> None:
+    x = torch.ones(3, 2, dtype=dtype)
+    found = curve(lambda y, x: 0.5 * y + x, x, 4, y0=torch.zeros_like(x))
+    assert torch.allclose(found.lower[-1].double(), torch.full((3,), 1.875).double(), rtol=0.02)

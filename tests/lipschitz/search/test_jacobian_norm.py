@@ -147,3 +147,11 @@ def test_power_iteration_stopped_too_early_is_seen() -> None:
     assert float(found.values[0]) < 0.9
     assert found.residual is not None
     assert float(found.residual[0]) > 0.05
+
+
+def test_inference_mode_and_half_precision() -> None:
+    x = draw(1, 2, 3)
+    with torch.inference_mode():
+        assert jacobian_norm(lambda x: 2 * x, x + 0).values.tolist() == pytest.approx([2.0, 2.0])
+    half = jacobian_norm(lambda x: 2 * x, x.bfloat16())
+    assert half.values.double().tolist() == pytest.approx([2.0, 2.0], rel=0.02)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eqtheory.errors import InputError, NonFiniteError
+from eqtheory.errors import InputError, NonFiniteError, ShapeError
 from eqtheory.lipschitz import Box, Everywhere, Search, jacobian_norm, steepest
 from eqtheory.norms import Sup
 
@@ -119,6 +119,8 @@ def test_regions() -> None:
     assert bool(around.contains(draw(14, 8)).all())
     with pytest.raises(InputError, match=r"low, high: got corners in the wrong order, or NaN"):
         Box(1.0, 0.0)
+    with pytest.raises(ShapeError, match=r"p: got shape \(3, 1\), needed \(4, k\); pass one row of parameters a point"):
+        steepest(lambda y, p: y, draw(1, 4), draw(2, 3, 1), generator=generator())
     with pytest.raises(InputError, match=r"kept: got 0, needed an integer >= 1"):
         Search(kept=0)
 
