@@ -58,8 +58,12 @@ def operator_norm(matrix: Tensor, *, norm: Norm | None = None, output_norm: Norm
     chosen = norm or Euclidean()
     out = output_norm or chosen
     upper = matrix_norm_upper_bound(matrix, chosen, output_norm=out)
-    A = _real(matrix).to(torch.float64)
-    lower = torch.minimum(_lower(A, chosen, out), upper)  # they may cross by a rounding of the last place
+    if matrix.numel() == 0:
+        lower = torch.zeros_like(upper)
+    elif _is_sum(chosen, out):  # attained, so what was granted to rounding is taken off twice
+        lower = upper * (1 - 2 * gamma(4 * max(matrix.shape[-2:]) + 16, torch.float64))
+    else:
+        lower = torch.minimum(_lower(_real(matrix).to(torch.float64), chosen, out), upper)
     name = chosen.name if out.name == chosen.name else f"{chosen.name} to {out.name}"
     return Bracket(
         Bound(lower, Side.LOWER, "image of one vector", Evidence.PROVED, name),
@@ -89,7 +93,19 @@ def matrix_norm_upper_bound(matrix: Tensor, norm: Norm, *, output_norm: Norm | N
     out = output_norm or norm
     if matrix.numel() == 0:
         return torch.zeros(matrix.shape[:-2], dtype=torch.float64, device=matrix.device)
-    return _upper(matrix, norm, out)
+    found = _upper(matrix, norm, out)
+    # Below the normal numbers rounding is absolute.
+    return torch.where((found > 0) & (found < 1e-290), found + 1e-300, found)
+
+
+def _is_sum(norm: Norm, out: Norm) -> bool:
+    """Whether the norm is a largest row or column, which is attained.
+
+    Returns:
+        True for pairs of l1, l2 and sup that start at l1 or end in sup.
+    """
+    plain = (Sum, Euclidean, Sup)
+    return isinstance(norm, plain) and isinstance(out, plain) and (isinstance(norm, Sum) or isinstance(out, Sup))
 
 
 def _upper(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
@@ -98,8 +114,8 @@ def _upper(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
     if isinstance(norm, BlockSum) and isinstance(out, BlockSum):
         return _blocks(matrix, norm, out)
     m, n = matrix.shape[-2:]
-    sizes = _real(matrix).abs() if not matrix.is_complex() else matrix.abs() * (1 + gamma(4, torch.float64))
-    sizes = sizes.to(torch.float64)
+    moduli = 1 + gamma(4, torch.float64) if matrix.is_complex() else 1.0  # what a modulus may be rounded by
+    sizes = matrix.to(torch.complex128 if matrix.is_complex() else torch.float64).abs() * moduli
     if isinstance(out, Sup) and isinstance(norm, (Sup, Sum, Euclidean)):  # the largest dual norm of a row
         rows = {Sup: sizes.sum(-1), Sum: sizes.amax(-1), Euclidean: _root_of_squares(sizes, -1)}[type(norm)]
         return rows.amax(-1) * (1 + gamma(2 * n + 2, torch.float64))
@@ -167,11 +183,16 @@ def _euclidean(A: Tensor) -> Tensor:
 def _weighted(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
     if matrix.is_complex():
         raise InputError("matrix", "complex entries", "real ones in weighted norms", "use Euclidean(), Sum() or Sup()")
-    A = matrix.to(torch.float64)
-    if isinstance(norm, Weighted):
-        A = A / _weights(norm, A.shape[-1])
-    if isinstance(out, Weighted):
-        A = A * _weights(out, A.shape[-2]).unsqueeze(-1)
+    plain = matrix.to(torch.float64)
+    ones = torch.ones(1, dtype=torch.float64, device=plain.device)
+    columns = _weights(norm, plain.shape[-1]).to(ones) if isinstance(norm, Weighted) else ones
+    rows = _weights(out, plain.shape[-2]).to(ones) if isinstance(out, Weighted) else ones
+    A = plain * (rows.unsqueeze(-1) / columns)
+    lost = (plain != 0) & ((A.abs() < 1e-290) | ~torch.isfinite(A))
+    if bool(lost.any()):
+        raise InputError(
+            "weights", "weights that take entries out of the range of float64", "milder ones", "rescale them"
+        )
     inner = norm.norm if isinstance(norm, Weighted) else norm
     outer = out.norm if isinstance(out, Weighted) else out
     # Each entry is off by gamma_2 of its size, and the norm of |A| is at most sqrt(min(m, n)) times that of A in each pair here.

@@ -35,6 +35,7 @@ from eqtheory.validate import count, require_finite
 __all__ = ["SpectralRadius", "TransientGrowth", "spectral_radius", "transient_growth"]
 
 _SQUARINGS = 24
+_MOST = 60
 
 
 @final
@@ -74,7 +75,8 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
         The bracket and the eigenvalues. Cost: a decomposition and `squarings` products.
 
     Raises:
-        ShapeError: not square.
+        ShapeError: not square, or empty.
+        InputError: more squarings than make sense.
         NonFiniteError: NaN or infinity.
 
     Example:
@@ -84,7 +86,8 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
         (0.5, 0.5)
     """
     J = _square(matrix)
-    count("squarings", squarings, "pass for example squarings=24")
+    if count("squarings", squarings, "pass for example squarings=24") > _MOST:
+        raise InputError("squarings", str(squarings), f"at most {_MOST}", "rounding makes more than 30 useless")
     n = J.shape[-1]
     values = torch.linalg.eigvals(J)
     order = values.abs().argsort(dim=-1, descending=True)
@@ -98,11 +101,11 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
         k = 2.0**j
         size = _frobenius(B)
         room = (size + error) * (1 + gamma(4, J.dtype))
-        upper = torch.minimum(upper, _root(room, exponent, k) * (1 + 1e-15))
+        upper = torch.minimum(upper, _root(room, exponent, k) * (1 + _lost(room, exponent, k)))
         trace = (B.diagonal(dim1=-2, dim2=-1).sum(-1).abs() * (1 - gamma(n, J.dtype)) - n**0.5 * error).clamp_min(0)
         # A rounded sum can exceed the true one by gamma_n times the sum of sizes.
         trace = (trace - gamma(n, J.dtype) * B.diagonal(dim1=-2, dim2=-1).abs().sum(-1)).clamp_min(0)
-        lower = torch.maximum(lower, _root(trace / n, exponent, k) * (1 - 1e-15))
+        lower = torch.maximum(lower, _root(trace / n, exponent, k) * (1 - _lost(trace / n, exponent, k)))
         if j == squarings:
             break
         error = (gamma(n, J.dtype) * size**2 + 2 * size * error + error**2) * (1 + gamma(8, J.dtype))
@@ -150,6 +153,16 @@ def _root(value: Tensor, exponent: Tensor, k: float) -> Tensor:
         The shape of `value`.
     """
     return torch.where(value > 0, torch.exp2((torch.log2(torch.where(value > 0, value, 1.0)) + exponent) / k), 0.0)
+
+
+def _lost(value: Tensor, exponent: Tensor, k: float) -> Tensor:
+    """What `_root` may be off by, relatively: logarithms err by a few units of their size, which the root divides by `k`.
+
+    Returns:
+        The shape of `value`.
+    """
+    size = exponent.abs() + torch.log2(torch.where(value > 0, value, 1.0)).abs()
+    return 2.0**-49 * (size / k + 1)
 
 
 def _frobenius(B: Tensor) -> Tensor:
@@ -215,12 +228,14 @@ def transient_growth(matrix: Tensor, *, steps: int = 200, norm: Norm | None = No
     # An error of e in the Frobenius norm moves the norm by at most this much.
     factor = 1.0 if isinstance(chosen, Euclidean) else _equivalence(chosen, n)
     uppers, lowers = [torch.ones_like(size)], [torch.ones_like(size)]
-    roundings: list[Tensor] = []  # |E_k| in the Frobenius norm
+    norms = size.new_zeros(steps + 1, *size.shape)  # uppers once more, and |E_k| in the Frobenius norm
+    roundings = size.new_zeros(steps, *size.shape)
+    norms[0] = 1
     settled = torch.full(J.shape[:-2], -1, dtype=torch.int64, device=J.device)
     for t in range(1, steps + 1):
-        roundings.append(gamma(n, J.dtype) * _frobenius(power) * size)
+        roundings[t - 1] = gamma(n, J.dtype) * _frobenius(power) * size
         # |E_k J^(t-1-k)|, with factor^2 where the norm is not Euclidean, since |J^s|_2 is at most factor |J^s|.
-        lost = sum(e * uppers[t - 1 - k] for k, e in enumerate(roundings)) * factor**2 * (1 + gamma(4 * t, J.dtype))
+        lost = (roundings[:t] * norms[:t].flip(0)).sum(dim=0) * factor**2 * (1 + gamma(4 * t, J.dtype))
         power = power @ J
         if not bool(torch.isfinite(power).all()):
             raise InputError(
@@ -228,6 +243,7 @@ def transient_growth(matrix: Tensor, *, steps: int = 200, norm: Norm | None = No
             )
         found = operator_norm(power, norm=chosen)
         uppers.append((found.upper.value + lost) * (1 + gamma(2, J.dtype)))
+        norms[t] = uppers[-1]
         lowers.append((found.lower.value - lost).clamp_min(0))
         settled = torch.where((settled < 0) & (uppers[-1] <= 1), t, settled)
         if bool((settled > 0).all()):
@@ -252,5 +268,7 @@ def _square(matrix: Tensor) -> Tensor:
     if not isinstance(matrix, Tensor) or matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.is_complex():
         came = f"shape {tuple(matrix.shape)}" if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ShapeError("matrix", came, "a real (..., n, n)", "pass the Jacobian in the state")
+    if matrix.shape[-1] == 0:
+        raise ShapeError("matrix", "an empty one", "at least one row", "skip the call")
     require_finite("matrix", matrix, "repair it")
     return matrix.to(torch.float64)

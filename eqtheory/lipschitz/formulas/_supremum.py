@@ -110,8 +110,25 @@ def prepared(
         e = expression_of(value, "expression" if len(expressions) == 1 else f"expressions[{k}]")
         if missing := sorted(str(s) for s in e.free_symbols - set(ranges)):
             raise InputError("box", f"no range for {', '.join(missing)}", "one for every symbol", "add them to the box")
-        written.append(with_sides(e.xreplace(real)))
+        for s in e.free_symbols:
+            low, high = ranges[s]
+            if s.is_integer or (s.is_positive and low.low <= 0) or (s.is_negative and high.high >= 0):
+                came = f"a symbol {s} whose assumptions do not hold on its range"
+                raise InputError(
+                    "box", came, "a formula that was not simplified by them", "use sympy.Symbol(..., real=True)"
+                )
+        # Floating-point numbers become the rationals they are, or sympy would round when it differentiates.
+        exact = {f: _rational(f) for f in e.atoms(sympy.Float)}
+        written.append(with_sides(e.xreplace(exact).xreplace(real)))
     return written, list(real.values()), list(ranges.values())
+
+
+def _rational(number: Any) -> Any:
+    import sympy
+
+    sign, mantissa, exponent, _ = number._mpf_
+    size = sympy.Integer(int(mantissa)) * sympy.Integer(2) ** int(exponent)
+    return -size if sign else size
 
 
 def midpoint(box: Box) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import InputError
-from eqtheory.lipschitz.layers._activations import ACTIVATION_CONSTANTS
+from eqtheory.lipschitz.layers._activations import ACTIVATION_CONSTANTS, SOFTPLUS_THRESHOLD
 from eqtheory.roundoff import unit_roundoff
 
 __all__ = ["SLACK", "Activation", "activation_of", "on"]
@@ -107,6 +107,9 @@ def _softplus(layer: Any) -> Activation:
     beta = float(layer.beta)
     if beta <= 0:
         raise InputError("network", f"Softplus with beta={beta}", "beta > 0", "pass beta=1")
+    if layer.threshold < SOFTPLUS_THRESHOLD:
+        came = f"Softplus that becomes linear at {layer.threshold}, where it jumps"
+        raise InputError("network", came, f"a threshold of at least {SOFTPLUS_THRESHOLD}", "take the default")
     return Activation(
         lambda x: x.clamp_min(0) + torch.log1p(torch.exp(-(beta * x).abs())) / beta, lambda x: torch.sigmoid(beta * x)
     )

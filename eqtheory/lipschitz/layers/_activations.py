@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError
 
-__all__ = ["ACTIVATION_CONSTANTS", "activation_constant"]
+__all__ = ["ACTIVATION_CONSTANTS", "SOFTPLUS_THRESHOLD", "activation_constant"]
 
 ACTIVATION_CONSTANTS: dict[str, float] = {
     "gelu": 1.128904145185155,
@@ -51,6 +51,9 @@ ACTIVATION_CONSTANTS: dict[str, float] = {
     "tanhshrink": 1.0,
 }
 """Suprema of slopes by name, never below the true ones; those that depend on parameters are computed by `activation_constant`."""
+
+SOFTPLUS_THRESHOLD = 20.0
+"""Softplus jumps by `log1p(exp(-threshold)) / beta` where it becomes linear: 2e-9 / beta from this threshold on."""
 
 _NOT_LIPSCHITZ = {"hardshrink": "lambd", "threshold": "threshold"}
 _ROUNDED = {"gelu", "gelu_tanh", "hardsigmoid", "mish", "selu", "silu"}
@@ -128,6 +131,9 @@ def activation_constant(activation: nn.Module | type[nn.Module] | Callable[..., 
     value, rounded = _constant(name, chosen)
     assumptions: tuple[str, ...] = ()
     if name == "softplus":
+        if chosen["threshold"] < SOFTPLUS_THRESHOLD:
+            came = f"softplus that becomes linear at {chosen['threshold']}, where it jumps"
+            raise InputError("activation", came, f"a threshold of at least {SOFTPLUS_THRESHOLD}", "take the default")
         assumptions = (f"the jump of log1p(exp(-{chosen['threshold']})) / beta at the threshold counts as rounding",)
     side = Side.UPPER if rounded or name in _ROUNDED or name == "softmax" else Side.EXACT
     return Bound(value, side, f"supremum of the slope of {name}", Evidence.PROVED, "l1, l2 and sup", assumptions)

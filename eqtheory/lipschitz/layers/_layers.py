@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from eqtheory.bounds import Bound, Evidence, Side
-from eqtheory.errors import InputError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound
 from eqtheory.lipschitz.layers._activations import _MODULES as ACTIVATIONS
 from eqtheory.lipschitz.layers._activations import activation_constant
@@ -59,6 +59,7 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
 
     Raises:
         InputError: a layer that is not known, that is random or uses the batch in training mode, or that has hooks.
+        ShapeError: a size without channels.
 
     Example:
         >>> import torch
@@ -77,13 +78,22 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
     if base is None:
         needed = "a layer of torch.nn whose norm is known"
         raise InputError("layer", type(layer).__name__, needed, "bound it by hand and multiply the bounds")
+    axes = _AXES.get(base)
+    if axes is not None and len(size) != axes + 1:
+        raise ShapeError(
+            "size", str(tuple(size)), f"channels and {axes} lengths", "give the size of one sample with its channels"
+        )
+    if "forward" in vars(layer) or "_conv_forward" in vars(layer):
+        raise InputError(
+            "layer", f"{type(layer).__name__} whose forward was replaced", "its class's map", "bound it by hand"
+        )
     value, method = _RULES[base](layer, tuple(size), chosen)
     assumptions = activation_constant(layer).assumptions if base in ACTIVATIONS else ()
     return Bound(value, Side.UPPER, method, Evidence.PROVED, chosen.name, assumptions)
 
 
 def _activation(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[float, str]:  # noqa: ARG001
-    if isinstance(layer, (nn.Softmax, nn.Softmin)) and layer.dim == 0:
+    if isinstance(layer, (nn.Softmax, nn.Softmin)) and layer.dim in {0, -1 - len(size)}:
         raise InputError(
             "layer", f"{type(layer).__name__} over the batch", "a map of one sample", "pass dim=1 or dim=-1"
         )
@@ -143,8 +153,7 @@ def _floor(layer: nn.Module) -> float:
     """
     eps = cast("float | None", layer.eps)
     if eps is None:
-        weight = cast("Tensor | None", layer.weight)
-        eps = torch.finfo(weight.dtype if weight is not None else torch.get_default_dtype()).eps
+        eps = torch.finfo(torch.float64).eps  # torch takes that of the input's type: the smallest of all holds for each
     if not eps > 0:
         raise InputError("eps", str(eps), "a number > 0", "without it the layer is not Lipschitz at constant vectors")
     return float(eps) ** 0.5 * (1 - 2 * U)
@@ -188,6 +197,22 @@ def _group_norm(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[fl
     D = channels // groups * prod(size[1:])
     return scale * _row_sum(2 * (1 - 1 / D), D) * (1 + 4 * U), "row sums of the Jacobian"
 
+
+_AXES = {
+    kind: int(kind.__name__[-2])
+    for kind in (
+        *POOLS,
+        *COPYING,
+        nn.Conv1d,
+        nn.Conv2d,
+        nn.Conv3d,
+        nn.ConvTranspose1d,
+        nn.ConvTranspose2d,
+        nn.ConvTranspose3d,
+    )
+    if kind.__name__.endswith("d") and kind.__name__[-2].isdigit()
+}
+"""Spatial axes of the layers whose name says how many they have."""
 
 _RULES: dict[type[nn.Module], _Rule] = {
     **dict.fromkeys(ACTIVATIONS, _activation),

@@ -63,11 +63,17 @@ def product_of_norms(network: nn.Module, size: Sequence[int], *, norm: Norm | No
 
 
 def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and _untouched(module):
         for child_name, child in module.named_children():
             yield from _leaves(f"{name}.{child_name}" if name else child_name, child)
     else:
         yield name, module
+
+
+def _untouched(module: nn.Module) -> bool:
+    # What is not is left to the rule for single layers, which refuses it.
+    hooks = module._forward_hooks or module._forward_pre_hooks  # noqa: SLF001  (torch offers no other way to see them)
+    return not hooks and "forward" not in vars(module)
 
 
 def _after(name: str, layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:

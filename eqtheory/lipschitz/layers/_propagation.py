@@ -159,7 +159,8 @@ def propagated_lipschitz(network: torch.nn.Sequential, low: Tensor, high: Tensor
 
 
 def _layers(network: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-    if not isinstance(network, torch.nn.Sequential):
+    touched = network._forward_hooks or network._forward_pre_hooks or "forward" in vars(network)  # noqa: SLF001  (no public way)
+    if touched or not isinstance(network, torch.nn.Sequential):
         yield name, network
         return
     for k, layer in enumerate(network):
@@ -172,7 +173,7 @@ def _is(layer: torch.nn.Module, kind: type[torch.nn.Module]) -> bool:
     Returns:
         The answer.
     """
-    return isinstance(layer, kind) and type(layer).forward is kind.forward
+    return isinstance(layer, kind) and type(layer).forward is kind.forward and "forward" not in vars(layer)
 
 
 class _State:

@@ -81,7 +81,8 @@ def traced_lipschitz(
     moved = _places(wrt, len(arguments))
     weights = chosen.weights if isinstance(chosen, Weighted) else None
     map_ = function if weights is None else _in_units(function, dict.fromkeys(moved, weights), weights)
-    slopes, assumptions = _slopes(map_, arguments, _plain(chosen), moved, ranges, exact_up_to)
+    boxes = ranges if weights is None else _boxes_in_units(ranges, moved, weights)
+    slopes, assumptions = _slopes(map_, arguments, _plain(chosen), moved, boxes, exact_up_to)
     return tuple(Bound(s, Side.UPPER, _METHOD, Evidence.PROVED, chosen.name, (*_ASSUMED, *assumptions)) for s in slopes)
 
 
@@ -128,7 +129,8 @@ def traced_regularity(
         return G(state, given)
 
     weighted = _in_units(map_, {0: chosen.weights}, chosen.weights) if isinstance(chosen, Weighted) else map_
-    (mu, L0), assumptions = _slopes(weighted, (y, x), plain, (0, 1), ranges, exact_up_to)
+    boxes = _boxes_in_units(ranges, (0,), chosen.weights) if isinstance(chosen, Weighted) else ranges
+    (mu, L0), assumptions = _slopes(weighted, (y, x), plain, (0, 1), boxes, exact_up_to)
 
     def bound(value: float) -> Bound:
         return Bound(value, Side.UPPER, _METHOD, Evidence.PROVED, chosen.name, (*_ASSUMED, *assumptions))
@@ -195,6 +197,25 @@ def _boxes(ranges: Sequence[Interval | None] | None, n: int) -> list[Interval]:
         if math.isnan(low) or math.isnan(high) or low > high:
             raise InputError("ranges", f"({low}, {high})", "low <= high", "pass for example (-1.0, 1.0)")
     return boxes
+
+
+def _boxes_in_units(
+    ranges: Sequence[Interval | None] | None, moved: Sequence[int], weights: Tensor
+) -> list[Interval | None] | None:
+    """Intervals that hold the entries in the units of the weights.
+
+    Returns:
+        An interval per argument, those of the arguments that are not weighted as they are.
+    """
+    if ranges is None:
+        return None
+    least, most = float(weights.min()), float(weights.max())
+
+    def scaled(box: Interval) -> Interval:
+        low, high = box
+        return min(low * least, low * most), max(high * least, high * most)
+
+    return [scaled(r) if r is not None and k in moved else r for k, r in enumerate(ranges)]
 
 
 def _plain(norm: Norm) -> Norm:

@@ -153,7 +153,12 @@ def walk(graph: fx.Graph, scope: Scope, arguments: Sequence[Leaf]) -> Value | Te
                 known[node] = known[node.args[0]][node.args[1]]
             else:
                 args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-                known[node] = _result(node, scope, tuple(args), dict(kwargs))
+                try:
+                    known[node] = _result(node, scope, tuple(args), dict(kwargs))
+                except (OverflowError, ZeroDivisionError) as error:
+                    raise NotBoundedError(
+                        str(node.target), f"leaves the range of float64 ({error})", "narrow ranges="
+                    ) from error
         if not is_dependent(result) and not isinstance(result, Tensor):
             raise NotBoundedError("the output", f"a {type(result).__name__}", "return one tensor")
         constant = result if isinstance(result, Tensor) else constant_of(result)
