@@ -13,19 +13,31 @@ Refutations are by pairs of values alone, so a wrong derivative can mislead the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Generator, Tensor
 
+from eqtheory.auditing._judgement import (
+    Flattened,
+    KeepingRows,
+    coarseness,
+    consistent,
+    declared_bound,
+    declared_budget,
+    declared_factors,
+    fading,
+    pairs_only,
+    shortened,
+    surely_below_one,
+    with_rows,
+)
 from eqtheory.auditing._laws import refuted
 from eqtheory.auditing._proof import Proof
 from eqtheory.auditing._subject import Subject, decades
-from eqtheory.bounds import Bound, Bracket, Side, Verdict, VerdictKind
-from eqtheory.lipschitz import Region, Search, Witnessed, steepest
-from eqtheory.nests import spread, tensors
-from eqtheory.norms import rows_of
-from eqtheory.roundoff import unit_roundoff
+from eqtheory.bounds import Bound, Bracket, Verdict, VerdictKind
+from eqtheory.lipschitz import Search, Witnessed, steepest
+from eqtheory.nests import spread
 
 __all__ = ["Attack", "attack_R1", "attack_R2"]
 
@@ -73,15 +85,15 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
         The attack on (R1).
     """
     wider = decades(subject, generator)
-    coarser = _coarseness(subject)
+    coarser = coarseness(subject)
 
     def inside(y: Tensor, p: Tensor) -> Tensor:
         return coarser * (subject.norm(y) + subject.input_norm(p[:, :-1]).to(y.dtype))
 
     how = replace(
-        _shortened(search, proof),
+        shortened(search, proof),
         region=subject.states,
-        parameter_region=_KeepingRows(subject.inputs),
+        parameter_region=KeepingRows(subject.inputs),
         norm=subject.norm,
         rounding=subject.rounding,
         separation=_SEPARATION,
@@ -95,14 +107,14 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
     found = pairs_only(steepest(at, wider.y, parameters, search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
     slope, method = float(lower.value), "search by pairs, points and halving"
-    proved, note = _consistent(lower, proof.mu)
+    proved, note = consistent(lower, proof.mu)
     if proved is None and note:  # a proof for exact arithmetic against computed values decides neither way
         return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, 1 - slope, method), lower, None, found, note)
-    if slope >= 1 - resolution and not _surely_below_one(proved):
+    if slope >= 1 - resolution and not surely_below_one(proved):
         words = f"slopes of pairs, resolution {resolution:g}"
         verdict = refuted(found.at(0), words, trials=trials, margin=1 - slope)
-        return Attack(verdict, lower, proved, found, note or _fading(found))
-    declared, claimed = _declared_factors(subject, found), _declared(subject, "mu")
+        return Attack(verdict, lower, proved, found, note or fading(found))
+    declared, claimed = declared_factors(subject, found), declared_bound(subject, "mu")
     if declared is not None:
         excess = found.values.to(torch.float64) - declared
         worst = int(excess.argmax())
@@ -112,7 +124,7 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
                 text, "slopes of pairs against the declared factor", trials=trials, margin=-float(excess[worst])
             )
             return Attack(verdict, lower, proved, found, note)
-    if proved is not None and _surely_below_one(proved):
+    if proved is not None and surely_below_one(proved):
         if declared is None or claimed is None or float(proved.value) <= float(claimed.value) * (1 + 1e-9):
             return Attack(Verdict(VerdictKind.PROVED, trials, 1 - float(proved.value), proof.how), lower, proved, found)
         note = f"a factor of {float(proved.value):.6g} is proved, and {float(claimed.value):.6g} is declared"
@@ -138,7 +150,7 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
     if subject.flat.shape[1] == 0:
         return None
     wider = decades(subject, generator)
-    declared = _declared_budget(subject)
+    declared = declared_budget(subject)
     shape = subject.y.shape
 
     def weight(y: Tensor) -> Tensor:
@@ -151,7 +163,7 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         w = weight(y)
         return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
 
-    coarser = _coarseness(subject)
+    coarser = coarseness(subject)
 
     def terms(flat: Tensor, p: Tensor) -> Tensor:
         y = p[:, :-1].reshape(-1, *shape[1:])
@@ -160,17 +172,17 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
     how = replace(
         search if proof.L0 is None else replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps)),
         region=subject.inputs,
-        parameter_region=_KeepingRows(_Flattened(subject, shape)),
+        parameter_region=KeepingRows(Flattened(subject, shape)),
         norm=subject.input_norm,
         output_norm=subject.norm,
         magnitude=terms,
         separation=_SEPARATION,
     )
-    found = pairs_only(steepest(scaled, wider.flat, _with_rows(wider), search=how, generator=generator))
+    found = pairs_only(steepest(scaled, wider.flat, with_rows(wider), search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
     limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, "the declared budget")
-    margin, claimed = 1 - float(lower.value) / limit, _declared(subject, "L0")
-    proved, note = _consistent(lower, proof.L0) if declared is None else (proof.L0, "")
+    margin, claimed = 1 - float(lower.value) / limit, declared_bound(subject, "L0")
+    proved, note = consistent(lower, proof.L0) if declared is None else (proof.L0, "")
     method = f"search by pairs, points and halving, against {words}"
     if proved is None and note:  # a proof for exact arithmetic against computed values decides neither way
         return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, margin, method), lower, None, found, note)
@@ -188,165 +200,3 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
     if proved is not None:
         note = f"a budget of {float(proved.value):.6g} is proved, and {allowed:.6g} is asked for"
     return Attack(Verdict(VerdictKind.NOT_REFUTED, trials, margin, method), lower, claimed, found, note or proof.why)
-
-
-def pairs_only(found: Witnessed) -> Witnessed:
-    """Drop what rests on derivatives.
-
-    Args:
-        found: rows of a search; where both points coincide a derivative was taken.
-
-    Returns:
-        The pairs, the steepest first; one flat pair where there is none.
-    """
-    if found.b is None:
-        return found
-    distinct = (found.a != found.b).reshape(found.a.shape[0], -1).any(dim=1)
-    rows = distinct.nonzero().reshape(-1)
-    if len(rows) == 0:
-        return replace(found, bound=replace(found.bound, value=torch.zeros_like(found.values)))
-    return replace(
-        found,
-        bound=replace(
-            found.bound,
-            value=found.values[rows],
-            assumptions=("evaluations err by at most 64 unit roundoffs of value and arguments",),
-        ),
-        a=found.a[rows],
-        b=found.b[rows],
-        parameters=found.parameters[rows],
-    )
-
-
-@final
-class _KeepingRows(Region):
-    """Parameters whose last column says which sample they belong to, and stays."""
-
-    def __init__(self, inner: Region) -> None:
-        self.inner = inner
-
-    def project(self, x: Tensor) -> Tensor:
-        """Project all but the last column.
-
-        Args:
-            x: parameters, shape `(batch, k + 1)`.
-
-        Returns:
-            The nearest ones.
-        """
-        return torch.cat([self.inner.project(x[:, :-1]) if x.shape[1] > 1 else x[:, :-1], x[:, -1:]], dim=1)
-
-
-def _with_rows(subject: Subject) -> Tensor:
-    return torch.cat([rows_of(subject.y), subject.rows.to(subject.y.dtype)], dim=1)
-
-
-def _coarseness(subject: Subject) -> float:
-    """By how much the narrowest type involved is coarser than that of the states.
-
-    Returns:
-        A factor, at least 1.
-    """
-    kinds = {t.dtype for _, t in tensors(subject.x) if t.dtype.is_floating_point} | {subject.y.dtype}
-    return max(unit_roundoff(kind) for kind in kinds) / min(unit_roundoff(kind) for kind in kinds)
-
-
-def _shortened(search: Search, proof: Proof) -> Search:
-    """Where a proof decides, the search only says how good it is.
-
-    Returns:
-        The search, or a shorter one.
-    """
-    if proof.mu is None or not _surely_below_one(proof.mu):
-        return search
-    return replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps))
-
-
-def _surely_below_one(bound: Bound | None) -> bool:
-    return bound is not None and float(bound.value) < 1 - 2.0**-40
-
-
-@final
-class _Flattened(Region):
-    """A region of states, for states written as vectors."""
-
-    def __init__(self, subject: Subject, shape: torch.Size) -> None:
-        self.inner, self.shape = subject.states, shape
-
-    def project(self, x: Tensor) -> Tensor:
-        """Project the states.
-
-        Args:
-            x: states as vectors.
-
-        Returns:
-            The nearest ones.
-        """
-        return rows_of(self.inner.project(x.reshape(-1, *self.shape[1:])))
-
-
-def _consistent(lower: Bound, upper: Bound | None) -> tuple[Bound | None, str]:
-    """Believe a proof unless a pair contradicts it, which happens where a program rounds inside (a proof is about exact arithmetic).
-
-    Returns:
-        The upper bound, `None` where it is contradicted, and a note on it.
-    """
-    if upper is None or float(lower.value) <= float(upper.value) * (1 + 1e-9):
-        return upper, ""
-    note = (
-        f"a pair of computed values has slope {float(lower.value):.6g}, where {float(upper.value):.6g} is proved for exact arithmetic: "
-        "the program rounds coarsely inside (a narrower type?), or one of the two is wrong"
-    )
-    return None, note
-
-
-def _declared(subject: Subject, which: str) -> Bound | None:
-    if subject.G.regularity is None:
-        return None
-    bound: Any = getattr(subject.G.regularity, which)
-    usable = isinstance(bound, Bound) and bound.side in (Side.UPPER, Side.EXACT) and not isinstance(bound.value, Tensor)
-    return bound if usable else None
-
-
-def _declared_factors(subject: Subject, found: Witnessed) -> Tensor | None:
-    """Declared factors at the inputs of the pairs, raised by what rounding may add.
-
-    Returns:
-        Shape `(pairs,)`, or `None` where none are declared.
-    """
-    declared = subject.G.regularity
-    if declared is None or declared.mu.side not in (Side.UPPER, Side.EXACT):
-        return None
-    rows = found.parameters[:, -1].round().long() % subject.y.shape[0]  # samples were doubled
-    value = torch.as_tensor(declared.mu.at(subject.raveled.nest(found.parameters[:, :-1], rows)), dtype=torch.float64)
-    return value.reshape(-1).expand(found.parameters.shape[0]) * (1 + 1e-9)
-
-
-def _declared_budget(subject: Subject) -> tuple[float, float] | None:
-    declared = subject.G.regularity
-    if declared is None:
-        return None
-    bounds = (declared.L0, declared.L1)
-    if any(
-        b.side not in (Side.UPPER, Side.EXACT) or (isinstance(b.value, Tensor) and b.value.numel() != 1) for b in bounds
-    ):
-        return None
-    values = tuple(float(b.value) for b in bounds)
-    if not all(v < float("inf") for v in values) or sum(values) == 0:
-        return None
-    return values[0] * (1 + 1e-9), values[1] * (1 + 1e-9)
-
-
-def _fading(found: Witnessed) -> str:
-    """Whether factors below one were seen to approach one, rather than to exceed it.
-
-    Returns:
-        A sentence, or nothing.
-    """
-    if float(found.values[0]) >= 1 or found.parameters.shape[1] == 1:
-        return ""
-    where = ", ".join(f"{v:.3g}" for v in found.parameters[0][:-1][:4].tolist())
-    return (
-        f"no pair expands, but the factor comes within {1 - float(found.values[0]):.1e} of 1 at x = [{where}]: "
-        "it may not be bounded away from one locally (N1), and no fixed number of iterations then serves all inputs"
-    )
