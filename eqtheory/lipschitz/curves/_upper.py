@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqtheory.bounds import Side
+from eqtheory.bounds import LocalBound, Side
 from eqtheory.lipschitz.curves._block import Block
 from eqtheory.norms import Norm
 from eqtheory.operators import Regularity
@@ -65,13 +65,15 @@ class UpperSide:
         if any(bound.side not in (Side.UPPER, Side.EXACT) for bound in bounds):
             return UpperSide(None, batch, ("no upper side: the operator's constants are estimates",))
         metric = regularity.input_metric
-        if not isinstance(metric, Norm) or metric.name != block.norm.name:
+        if not isinstance(metric, Norm) or metric != block.norm:  # by value: names do not tell weights apart
             why = f"no upper side: the operator's constants refer to {metric.name}, not {block.norm.name}"
             return UpperSide(None, batch, (why,))
         if bool((V0 != 0).any()):
             return UpperSide(None, batch, ("no upper side: the start depends on the input",))
         constants = tuple(_numbers(bound.at(x)) for bound in bounds)
         assumptions = [f"mu: {regularity.mu.evidence.value}", f"L0, L1: {regularity.L0.evidence.value}"]
+        if isinstance(regularity.mu, LocalBound):
+            assumptions.append("mu is upper semicontinuous in the input")
         if not given:
             assumptions.append("the start does not depend on the input (its derivative vanishes at the samples)")
         return UpperSide(constants, batch, tuple(assumptions))

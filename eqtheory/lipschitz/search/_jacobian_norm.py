@@ -33,7 +33,7 @@ from eqtheory.validate import batch_of, count, positive
 
 __all__ = ["dense_jacobian", "exact_jacobian_norm", "jacobian_norm", "local_norms"]
 
-_ROUNDED = "derivatives rounded to the type they were computed in"
+_ROUNDED = "differentiable at the points, derivatives rounded to the type they were computed in"
 _RESTARTS = 6
 _ASCENTS = 8
 _WRITTEN_DOWN = 512
