@@ -6,10 +6,7 @@ squaring: if `B` is off from `J^k` by at most `e` in the Frobenius norm, `fl(B B
 + 2 |B| e + e^2`. All is done for `D^{-1} J D`, which has the same eigenvalues, with `D` diagonal, of powers of two (so that
 nothing is rounded), near the Perron vector of `|J|`: far less is then lost where `J` is not normal. Eigenvalues from a
 decomposition, complex pairs included, are reported beside the bracket; they prove nothing, as eigenvalues can move by `u^(1/m)`
-under a rounding (Jordan blocks of size `m`). Entries may differ by as much as the range of the type allows: the Perron vector is sought
-on logarithms first, by `p <- (p + log(|J| 2^p)) / 2`, an average with a map that is nonexpansive in the sup norm and keeps its fixed
-points where plain iteration would go around in circles. Then all exponents but the differences are kept apart, so that the largest
-entry is of order one and what underflows is off by less than `2^-1072`.
+under a rounding (Jordan blocks of size `m`).
 
 **Transient growth.** `sup_t |J^t|` over all `t >= 0` is found in finite time once some `|J^s| <= 1`: then `|J^(qs+r)| <=
 |J^s|^q |J^r|`, so the supremum is `max_{r < s} |J^r|`. It is the factor by which errors may grow before they shrink. With `rho
@@ -30,6 +27,7 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Bracket, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
+from eqtheory.lipschitz._balancing import balanced, power_of_two, scaled
 from eqtheory.lipschitz._matrix_norm import operator_norm
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.roundoff import gamma
@@ -41,10 +39,6 @@ _SQUARINGS = 24
 _MOST = 60
 _NORMAL, _LEAST, _LARGEST = 2.0**-1022, 2.0**-1074, torch.finfo(torch.float64).max
 _FLOOR = 2.0**-900
-_NEVER = 1 << 40
-_STEADY = 0.01
-_REACH = 700
-"""Powers of two on the diagonal go so far: entries are shifted by at most 1400, and as much again and 1074 for the largest one."""
 
 
 @final
@@ -103,7 +97,7 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
     upper = torch.full(J.shape[:-2], torch.inf, dtype=J.dtype, device=J.device)
     lower = torch.zeros_like(upper)
     # J^k is 2^exponent B, off by at most 2^exponent error; powers of two scale exactly and keep squares in range.
-    B, exponent, lost = _balanced(J)
+    B, exponent, lost = balanced(J)
     error = torch.where(lost, n * 2.0**-1072, torch.zeros_like(upper))
     for j in range(squarings + 1):
         k = 2.0**j
@@ -129,7 +123,7 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
         B = B @ B
         # By the larger of the two: where all has cancelled down to rounding, the error alone would leave the range.
         shift = _binary_order(torch.maximum(B.abs().amax(dim=(-2, -1)), error))
-        B, error = _scaled(B, -shift[..., None, None]), error * _power_of_two(-shift)
+        B, error = scaled(B, -shift[..., None, None]), error * power_of_two(-shift)
         exponent = 2 * exponent + shift.to(J.dtype)
     bracket = Bracket(
         Bound(lower, Side.LOWER, "traces of powers", Evidence.PROVED),
@@ -145,95 +139,6 @@ def _binary_order(size: Tensor) -> Tensor:
         Whole numbers, the shape of `size`.
     """
     return torch.where(size > 0, torch.frexp(size).exponent - 1, 0)
-
-
-def _power_of_two(k: Tensor) -> Tensor:
-    """`2^k` without rounding, from its bits.
-
-    Returns:
-        Float64, the shape of `k`, which holds whole numbers between -1022 and 1023.
-    """
-    return ((k.to(torch.int64) + 1023) << 52).view(torch.float64)
-
-
-def _scaled(B: Tensor, shift: Tensor) -> Tensor:
-    """`2^shift B`, for shifts beyond what one number can hold; entries that underflow are rounded at most four times, below `2^-1074`.
-
-    Returns:
-        The shape of `B`.
-    """
-    left = shift.to(torch.int64)
-    for _ in range(4):
-        part = left.clamp(-1000, 1000)
-        B, left = B * _power_of_two(part), left - part
-    return B
-
-
-def _balanced(J: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`D^{-1} J D` with powers of two near the Perron vector of `|J|` on the diagonal of `D`, and the largest entry scaled to order one.
-
-    Returns:
-        The similar matrix; the exponent `e` for which `2^e` times it is meant; and whether entries have underflowed, each of which is
-        then off by less than `2^-1072`.
-    """
-    gross = _log_perron(J)
-    B = _apart(J, gross)[0]
-    size = B.abs()
-    size = size + 1e-12 * size.amax(dim=(-2, -1), keepdim=True)  # all positive, so that there is a Perron vector
-    v = torch.ones_like(J[..., 0])
-    for _ in range(100):
-        v = (size @ v.unsqueeze(-1)).squeeze(-1)
-        v = v / torch.where(v.amax(-1, keepdim=True) > 0, v.amax(-1, keepdim=True), 1.0)
-    return _apart(J, _within_reach(gross + torch.log2(torch.where(v > 0, v, 1.0))))
-
-
-def _log_perron(J: Tensor) -> Tensor:
-    """Logarithms of the Perron vector of `|J|`, as far as entries differ by orders of magnitude.
-
-    Returns:
-        Numbers of size at most `_REACH`, shape `(..., n)`.
-    """
-    mantissa, exponent = torch.frexp(J.abs())
-    logs = torch.where(mantissa > 0, torch.log2(torch.where(mantissa > 0, mantissa, 1.0)) + exponent, -torch.inf)
-    least = torch.where(torch.isfinite(logs), logs, torch.inf).amin(dim=(-2, -1), keepdim=True)
-    least = torch.where(torch.isfinite(least), least, 0.0)
-    # No row is empty, and nilpotent matrices have a vector too, within reach: along a chain of `n` entries with nothing on the diagonal
-    # it falls by the gap every time. Diagonals themselves are not moved by scaling.
-    on_diagonal = torch.eye(J.shape[-1], dtype=torch.bool, device=J.device)
-    logs = torch.where(on_diagonal, torch.maximum(logs, least - 2 * _REACH / J.shape[-1]), logs)
-    p = torch.zeros_like(J[..., 0])
-    for _ in range(100 + 4 * J.shape[-1]):  # what one entry asks for reaches the others step by step
-        image = (logs + p.unsqueeze(-2)).amax(dim=-1)
-        last, p = p, _within_reach(0.5 * (p + image))
-        if not bool(((p - last).abs() > _STEADY).any()):
-            break
-    return p
-
-
-def _within_reach(p: Tensor) -> Tensor:
-    """Logarithms of a multiple of the same vector, or of a power of it where it reaches too far.
-
-    Returns:
-        Numbers of size at most `_REACH`, the shape of `p`.
-    """
-    p = p - 0.5 * (p.amax(dim=-1, keepdim=True) + p.amin(dim=-1, keepdim=True))
-    return p * (_REACH / p.abs().amax(dim=-1, keepdim=True).clamp_min(_REACH))
-
-
-def _apart(J: Tensor, powers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`2^-e D^{-1} J D` and `e`, the exponent of the largest entry of `D^{-1} J D`, which itself may be out of range.
-
-    Returns:
-        The matrix, whole numbers of shape `(...)`, and whether entries may have lost digits.
-    """
-    whole = torch.round(powers).to(torch.int64)
-    shift = whole.unsqueeze(-2) - whole.unsqueeze(-1)
-    orders = torch.frexp(J).exponent - 1 + shift
-    exponent = torch.where(J != 0, orders, -_NEVER).amax(dim=(-2, -1))
-    exponent = torch.where(exponent > -_NEVER, exponent, 0)
-    # An entry of order at least -1022 + 52 keeps all of its 53 digits.
-    lost = ((J != 0) & (orders - exponent[..., None, None] < -970)).flatten(-2).any(dim=-1)
-    return _scaled(J, shift - exponent[..., None, None]), exponent.to(J.dtype), lost
 
 
 def _root(value: Tensor, exponent: Tensor, k: float) -> Tensor:

@@ -3,10 +3,10 @@
 Slopes of pairs are lower bounds on the Lipschitz constant over any set that holds the pair, whatever the iteration does, also where it
 restarts or falls back in one run and not in the other. They say nothing of the local modulus at one of its ends.
 
-**How long a pair should be.** With `s` the slope, `r` the size of states and inputs and `h r` the length, rounding accounts for up to `4 c u
-r` of the gap `s h r`, where evaluations err by at most `c u` times the sizes of state and input (`c = 64` is assumed). For slopes and sizes of
-order one the part lost to rounding is `4 c u / h`, and slopes change over the pair by a part of order `h`: the sum is least at `h = (4 c
-u)^(1/2)`. Where `4 c u >= 1`, nothing is left at any length.
+**How long a pair should be.** With `s` the slope, `r` the size of states and inputs and `h r` the length, rounding accounts for up to
+`4 c u r` of the gap `s h r`, where evaluations err by at most `c u` times the sizes of state and input (`c = 64` is assumed). For slopes
+and sizes of order one the part lost to rounding is `4 c u / h`, and slopes change over the pair by a part of order `h`: the sum is least
+at `h = (4 c u)^(1/2)`. Where `4 c u >= 1`, nothing is left at any length.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The upper side of a curve: the recursion of T4 and T4b at every sample.
 
-The recursion `lambda_{t+1} <= a lambda_t + b lambda_0 + c (m lambda_t + L0 + L1 R_t)` holds on every ball around `x`, with `m = sup mu` and
-`R_t = sup |y_t|` over the ball. Let its radius go to zero: `lambda_t` tends to the local modulus of `y_t` at `x`; `R_t` to `|y_t(x)|`, since
-iterates are continuous where their moduli are finite; and `m` to `max(mu(x), limsup mu(x'))`, which is `mu(x)` if and only if `mu` is upper
-semicontinuous there. Values of `mu` at the samples alone bound nothing: slopes at `x` come from pairs *near* `x` (the trap of N1). So a
-factor that depends on the input has to say that it is semicontinuous, or there is no upper side; one that holds uniformly need not.
+The recursion `lambda_{t+1} <= a lambda_t + b lambda_0 + c (m lambda_t + L0 + L1 R_t)` holds on every ball around `x`, with `m = sup mu`
+and `R_t = sup |y_t|` over the ball. Let its radius go to zero: `lambda_t` tends to the local modulus of `y_t` at `x`; `R_t` to
+`|y_t(x)|`, since iterates are continuous where their moduli are finite; and `m` to `max(mu(x), limsup mu(x'))`, which is `mu(x)` if and
+only if `mu` is upper semicontinuous there. Values of `mu` at the samples alone bound nothing: slopes at `x` come from pairs *near* `x`
+(the trap of N1). So a factor that depends on the input has to say that it is semicontinuous, or there is no upper side; one that holds
+uniformly need not.
 
 Theorem: T4, T4b, N1.
 """
