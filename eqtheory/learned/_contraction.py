@@ -26,9 +26,7 @@ from eqtheory.roundoff import unit_roundoff
 __all__ = ["residual_contraction"]
 
 
-def residual_contraction(
-    operator: ImplicitOperator | Callable[[Tensor, Any], Tensor], y: Tensor, x: Any
-) -> Tensor:
+def residual_contraction(operator: ImplicitOperator | Callable[[Tensor, Any], Tensor], y: Tensor, x: Any) -> Tensor:
     """Measure the slope of an operator along its own residual.
 
     Args:

@@ -17,7 +17,12 @@ __all__ = ["quality_curve", "slope_curve", "wave_tangents"]
 
 @torch.no_grad()
 def quality_curve(
-    model: ImplicitModel, x: Tensor, clean: Tensor, blur: CircularBlur, iterations: list[int], start: Tensor | None = None
+    model: ImplicitModel,
+    x: Tensor,
+    clean: Tensor,
+    blur: CircularBlur,
+    iterations: list[int],
+    start: Tensor | None = None,
 ) -> dict[str, list[float]]:
     """Follow PSNR over iterations.
 

@@ -14,7 +14,16 @@ from torch import Tensor
 from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 from experiments.common.checkpoints import random_generator
 
-__all__ = ["Photographs", "as_photograph", "bundled", "kernel_of_reference", "load_folder", "load_kernel", "shaken_kernel", "split"]
+__all__ = [
+    "Photographs",
+    "as_photograph",
+    "bundled",
+    "kernel_of_reference",
+    "load_folder",
+    "load_kernel",
+    "shaken_kernel",
+    "split",
+]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 BUNDLED: dict[str, tuple[str, ...]] = {
@@ -168,6 +177,9 @@ def bundled(part: Literal["train", "val", "test"]) -> Photographs:
 
     Returns:
         The photographs.
+
+    Raises:
+        InputError: a package is not installed.
     """
     from importlib.util import find_spec
 

@@ -66,7 +66,9 @@ def load(name: str, run: Run, results: Path) -> nn.Module:
     elif (results / f"{name}.safetensors").exists():
         load_module(results / f"{name}.safetensors", model)
     else:
-        raise FileNotFoundError(f"model {name}: got no checkpoint of seed {run.seed}; needed one; run the command train")
+        raise FileNotFoundError(
+            f"model {name}: got no checkpoint of seed {run.seed}; needed one; run the command train"
+        )
     return model.requires_grad_(requires_grad=False).eval()
 
 
