@@ -175,10 +175,11 @@ class CircularBlur(LinearMap):
             raise InputError("quantiles", str(found), "numbers in [0, 1]", "pass for example (0.1, 0.5, 0.9)")
         h, w = self.size
         pairs = _half_plane(h, w)
-        signed = torch.stack((_signed(pairs[:, 0], h) / h, pairs[:, 1] / w), dim=1)
-        order = signed.square().sum(1).argsort(stable=True)
+        signed = torch.stack((_signed(pairs[:, 0], h), pairs[:, 1]), dim=1)
+        # |w|^2 times (h w)^2 is an integer, so ties are ties.
+        order = (signed * torch.tensor([w, h])).square().sum(1).argsort(stable=True)
         chosen = order[torch.tensor([int(q * (len(order) - 1)) for q in found])]
-        at, frequencies = pairs[chosen], signed[chosen]
+        at, frequencies = pairs[chosen], signed[chosen].double() / torch.tensor([h, w], dtype=torch.float64)
         rows = (at[:, :1] * torch.arange(h) % h).double() / h
         columns = (at[:, 1:] * torch.arange(w) % w).double() / w
         waves = torch.cos(2 * pi * (rows.unsqueeze(2) + columns.unsqueeze(1))).unsqueeze(1)

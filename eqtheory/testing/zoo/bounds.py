@@ -179,12 +179,7 @@ def _t10() -> tuple[BrokenBound, ...]:
             proximal_gradient_contraction,
             smallest=lambda q: q["norm"],
         ),
-        _changed(
-            "factor from the smallest singular value",
-            "T10",
-            proximal_gradient_contraction,
-            norm=lambda q: q["smallest"],
-        ),
+        _changed("factor of twice the step", "T10", proximal_gradient_contraction, gamma=lambda q: 2 * q["gamma"]),
         _changed("step 1% smaller", "T10", proximal_gradient_simplicity, gamma=lambda q: 0.99 * q["gamma"]),
         _changed("norm halved", "T10", proximal_gradient_simplicity, norm=lambda q: q["norm"] / 2),
         _changed(
