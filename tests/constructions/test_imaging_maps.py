@@ -192,8 +192,8 @@ BAD_KERNELS: list[tuple[Any, dict[str, bool], type[Exception], str]] = [
     (kernel_of((6, 3)), {}, ShapeError, "kernel: got shape (6, 3), needed (kh, kw), at least (1, 1) and at most the"),
     (torch.ones(3) / 3, {}, ShapeError, "kernel: got shape (3,)"),
     (torch.ones(0, 3), {}, ShapeError, "kernel: got shape (0, 3)"),
-    (torch.ones(1, 1, dtype=torch.int64), {}, InputError, "kernel: got dtype torch.int64, needed a floating-point"),
-    ([[1.0]], {}, InputError, "kernel: got list, needed a floating-point tensor"),
+    (torch.ones(1, 1, dtype=torch.int64), {}, InputError, "kernel: got dtype torch.int64, needed a tensor of float32"),
+    ([[1.0]], {}, InputError, "kernel: got list, needed a tensor of float32 or float64"),
     (torch.tensor([[1.0, -1.0]]), {"normalize": True}, InputError, "kernel: got sum 0, needed a sum that is not zero"),
     (
         torch.ones(1, 1),
@@ -214,13 +214,12 @@ def test_unusable_kernels_are_refused(
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 5), (27, 27)])
 def test_kernels_divided_by_their_sum_pass_in_every_type(dtype: torch.dtype, shape: tuple[int, int]) -> None:
     for seed in range(20):
         taps = torch.rand(shape, generator=seeded(seed), dtype=torch.float64).to(dtype)
-        if dtype is not torch.bfloat16 or taps.numel() < 100:  # beyond, n u >= 1/2 and nothing is promised
-            CircularBlur(taps / taps.sum(), (32, 32))
+        CircularBlur(taps / taps.sum(), (32, 32))
 
 
 def test_normalized_and_other_sums() -> None:

@@ -370,6 +370,14 @@ def test_a_prior_step_that_changes_the_shape_is_refused() -> None:
         G(torch.zeros(1, 3), torch.zeros(1, 3))
 
 
+def test_a_prior_step_that_changes_the_type_is_refused() -> None:
+    G = HalfQuadraticSplitting(square_map(), lambda z: z.bfloat16(), 0.1)
+    with pytest.raises(
+        InputError, match=r"prior_step\(z\): got dtype torch.bfloat16, needed a tensor of the state's dtype"
+    ):
+        G(torch.zeros(1, 3), torch.zeros(1, 3))
+
+
 def test_linear_maps_of_the_user_work_too() -> None:
     class Half(LinearMap):
         norm = Bound(0.5, Side.EXACT, "by hand", Evidence.DECLARED)  # type: ignore[assignment]

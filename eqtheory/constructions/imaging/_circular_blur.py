@@ -69,7 +69,7 @@ class CircularBlur(LinearMap):
         any_sum: keep a kernel whose sum is not 1, which then brightens or darkens.
 
     Raises:
-        InputError: a kernel that is no floating-point tensor, a sum that is not 1 up to the rounding of its own type, or both options.
+        InputError: no tensor of float32 or float64, a sum that is not 1 up to the rounding of its own type, or both options.
         ShapeError: not two axes, or larger than the image.
         NonFiniteError: a NaN or an infinity.
         GradientUnavailableError: the kernel requires a gradient.
@@ -212,9 +212,9 @@ def _grid(size: tuple[int, int]) -> tuple[int, int]:
 
 def _kernel(kernel: Tensor, size: tuple[int, int], *, normalize: bool, any_sum: bool) -> Tensor:
     """The kernel in float64 on the host, after all checks."""
-    if not isinstance(kernel, Tensor) or not kernel.dtype.is_floating_point:
+    if not isinstance(kernel, Tensor) or kernel.dtype not in (torch.float32, torch.float64):
         came = f"dtype {kernel.dtype}" if isinstance(kernel, Tensor) else type(kernel).__name__
-        raise InputError("kernel", came, "a floating-point tensor", "convert with .double()")
+        raise InputError("kernel", came, "a tensor of float32 or float64", "convert with .double()")
     if kernel.ndim != 2 or kernel.numel() == 0 or any(k > n for k, n in zip(kernel.shape, size, strict=True)):
         needed = f"(kh, kw), at least (1, 1) and at most the image's {size}"
         raise ShapeError("kernel", f"shape {tuple(kernel.shape)}", needed, "crop the kernel or take larger images")
