@@ -72,6 +72,18 @@ def test_projections_are_nearest_points_and_idempotent(M: ConstraintSet) -> None
         assert bool((norm(p - w) <= norm(z - z.roll(1, 0)) * (1 + 1e-14)).all())
 
 
+def test_points_of_a_set_stay_bit_for_bit_and_others_reach_it() -> None:
+    inside = torch.tensor([[0.1, -0.2, 0.0, 0.3], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    far = torch.tensor([[3.0, 0.0, -4.0, 0.0]], dtype=torch.float64)
+    assert torch.equal(Ball(0.7).project(inside), inside)
+    assert torch.equal(Box(-0.3, 0.6).project(inside), inside)
+    assert torch.allclose(Ball(0.7).project(far), 0.14 * far, atol=1e-15)
+    assert Box(-0.3, 0.6).project(far).tolist() == [[0.6, 0.0, -0.3, 0.0]]
+    assert torch.allclose(
+        norm(Sphere(0.8).project(torch.cat((inside, far)))), torch.full((3,), 0.8).double(), atol=1e-15
+    )
+
+
 @pytest.mark.parametrize("M", SETS, ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("c", [1e-3, 1.0, 50.0])
 def test_proximal_steps_minimise(M: ConstraintSet, c: float) -> None:
