@@ -21,8 +21,10 @@ from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSid
 from eqtheory.constructions._relaxation import AdaptiveRelaxation, StepRelaxation
 from eqtheory.constructions._rules import RadiusProduct, RelaxationRule, SquaredRadius
 from eqtheory.constructions._schedules import ScheduledRelaxation
+from eqtheory.constructions._steady_flow import OseenStep, StokesPicard
 from eqtheory.constructions._tables import ExactBalls, SlopeMajorant, TableRelaxation
 from eqtheory.constructions._target import TargetRelaxation
+from eqtheory.constructions._torus import GalerkinTorus
 
 __all__ = [
     "AdaptiveRelaxation",
@@ -31,7 +33,9 @@ __all__ = [
     "EstimatedRelaxation",
     "ExactBalls",
     "ExactRelaxation",
+    "GalerkinTorus",
     "MatrixInverse",
+    "OseenStep",
     "RadiusProduct",
     "Reciprocal",
     "RelaxationRule",
@@ -41,6 +45,7 @@ __all__ = [
     "SlopeMajorant",
     "SquaredRadius",
     "StepRelaxation",
+    "StokesPicard",
     "TableRelaxation",
     "TargetRelaxation",
     "TwoSidedReciprocal",

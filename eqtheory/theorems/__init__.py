@@ -22,6 +22,7 @@ from eqtheory.theorems import (
     jacobian_free,
     levelling_off,
     naive_averaging,
+    navier_stokes,
     necessity,
     order_optimal_step,
     price,
@@ -66,6 +67,7 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         naive_averaging,
         implicit_gradient,
         jacobian_free,
+        navier_stokes,
         inexactness,
         closure,
     )

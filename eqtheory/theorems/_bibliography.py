@@ -56,4 +56,13 @@ BIBLIOGRAPHY = {
         "@article{markov1889,\n  title = {On a question by D. I. Mendeleev},\n  author = {Markov, Andrei A.},\n"
         "  journal = {Zapiski Imperatorskoi Akademii Nauk},\n  volume = {62},\n  pages = {1--24},\n  year = {1889}\n}"
     ),
+    "temam1977": (
+        "@book{temam1977,\n  title = {{N}avier-{S}tokes Equations: Theory and Numerical Analysis},\n  author = {Temam, Roger},\n"
+        "  publisher = {North-Holland},\n  year = {1977}\n}"
+    ),
+    "orszag1971": (
+        "@article{orszag1971,\n  title = {On the elimination of aliasing in finite-difference schemes by filtering "
+        "high-wavenumber components},\n  author = {Orszag, Steven A.},\n"
+        "  journal = {Journal of the Atmospheric Sciences},\n  volume = {28},\n  pages = {1074},\n  year = {1971}\n}"
+    ),
 }
