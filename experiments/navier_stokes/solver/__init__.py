@@ -1,0 +1,1 @@
+"""Steady flows of many forces at once."""
