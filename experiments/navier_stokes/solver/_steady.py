@@ -19,7 +19,8 @@ RESIDUAL = 1e-10
 """Relative residual above which nothing counts as a flow."""
 TAIL = 1e-5
 """Share of the vorticity in the outermost modes above which the grid does not resolve a flow."""
-_AIM = 1e-12
+_CLOSE, _AIM = 1e-8, 1e-12
+"""Where Newton-Krylov hands over to plain Newton steps, and where those stop."""
 
 
 def solve_steady(torus: GalerkinTorus, curl: Tensor, viscosity: Tensor | float, *, most: int = 1000) -> SteadyFlows:
@@ -130,16 +131,16 @@ def _on_grid(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Flows of the whole space, their residuals, and residuals on the way."""
     size = torch.linalg.vector_norm(g, dim=1)
-    found = refine(torus, level, c, g, viscosity, tolerance=_AIM)
+    found = refine(torus, level, c, g, viscosity, tolerance=_CLOSE)
     c, left, history = found.c, found.residual, found.history
-    # The preconditioned residual hides high modes; Newton steps solved to rounding bring down the residual itself.
-    for _ in range(2):
+    # The preconditioned residual hides high modes; a few more Newton steps bring down the residual itself.
+    for _ in range(3):
         open_ = ((left > _AIM) & (left < 1e-3)).nonzero().squeeze(1)
         if not len(open_):
             break
         at = Linearization.at(torus, c[open_], viscosity[open_])
         M = Preconditioner.at(torus, level, c[open_], viscosity[open_])
-        step, _ = solve_linear(at, M, -residual(torus, c[open_], g[open_], viscosity[open_]))
+        step, _ = solve_linear(at, M, -residual(torus, c[open_], g[open_], viscosity[open_]), tolerance=1e-5)
         moved = c[open_] + step
         after = torch.linalg.vector_norm(residual(torus, moved, g[open_], viscosity[open_]), dim=1) / size[open_]
         better = after < left[open_]
