@@ -17,6 +17,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -27,7 +28,7 @@ from eqtheory.constructions._torus import GalerkinTorus
 from eqtheory.errors import DomainError, InputError, SolverError
 from eqtheory.norms import Norm, TorusSobolev, same_shape
 from eqtheory.operators import ImplicitOperator, OncePerInput, Regularity
-from eqtheory.roundoff import unit_roundoff
+from eqtheory.roundoff import Rounding, unit_roundoff
 from eqtheory.solvers._gmres import gmres
 from eqtheory.theorems.navier_stokes import embedding_constant, operator_budget, oseen_factor, stokes_picard_factor
 from eqtheory.validate import positive
@@ -35,7 +36,9 @@ from eqtheory.validate import positive
 __all__ = ["OseenStep", "StokesPicard"]
 
 _SOLVED = 64
-"""Unit roundoffs, relative to the right-hand side, to which Oseen's system is solved."""
+"""Unit roundoffs, relative to the right-hand side, at which GMRES stops."""
+_KNOWN = 100 * _SOLVED
+"""Unit roundoffs that the residual itself may have, which the recurrence of GMRES does not see."""
 
 
 def _upper(value: float, norm: Norm) -> Bound:
@@ -61,6 +64,17 @@ class _SteadyFlow(ImplicitOperator):
 
     def _require_small(self, sizes: Tensor) -> None:
         """Refuse forces outside the class; there is none here."""
+
+    def _roundings(self) -> float:
+        """Roundings of a chain of at most eight transforms and as many products.
+
+        A transform of `n` points errs by `log2(n)` times 8 roundings in the root mean square (Higham 2002, Theorem 24.2).
+        """
+        return 64.0 + 64.0 * math.ceil(math.log2(self.torus.shape[0] * self.torus.shape[1]))
+
+    def _speed(self) -> float:
+        """`(sum of |k|^-2)^{1/2}` over the modes: no speed is larger than this times the norm of V (Cauchy-Schwarz)."""
+        return math.sqrt(float((1 / self.torus.squared).sum()))
 
     def _symbol(self) -> Tensor:
         return self.torus.squared[: self.torus.dimension // 2]
@@ -116,8 +130,16 @@ class StokesPicard(_SteadyFlow):
             raise InputError("force", str(force), f"2 c F0 < nu^2, that is F0 < {limit:.6g}", remedy)
         norm = self.state_norm
         budget = operator_budget(viscosity)
+        # Products of two velocities of the ball err relative to their largest speeds; A^{-1} and two derivatives do not enlarge that.
+        radius = force / viscosity
+        rounding = Rounding(0.0, self._roundings() * ((self._speed() * radius) ** 2 / viscosity + 2 * radius))
         self.regularity = Regularity(
-            _upper(mu, norm), _upper(budget, norm), _upper(0.0, norm), state_norm=norm, input_metric=self.force_norm
+            _upper(mu, norm),
+            _upper(budget, norm),
+            _upper(0.0, norm),
+            state_norm=norm,
+            input_metric=self.force_norm,
+            rounding=rounding,
         )
 
     def _require_small(self, sizes: Tensor) -> None:
@@ -177,7 +199,18 @@ class OseenStep(_SteadyFlow):
             _upper(0.0, norm),
             state_norm=norm,
             input_metric=self.force_norm,
+            rounding=Rounding(self._relative_rounding, self._constant_rounding),
         )
+
+    def _relative_rounding(self, x: Tensor) -> Tensor:
+        """Advection of the solution, of size at most `|f| / nu`, by a velocity of unit norm; an error of the system is one of its solution."""
+        turned: Tensor = self._roundings() * self._speed() ** 2 * self.force_norm(x) / self.viscosity**2
+        return turned
+
+    def _constant_rounding(self, x: Tensor) -> Tensor:
+        """The residual that is left, and the transforms of the force and of the solution."""
+        left: Tensor = (_KNOWN + 2 * self._roundings()) * self.force_norm(x) / self.viscosity
+        return left
 
     def _factor(self, x: Tensor) -> Tensor:
         factor: Tensor = oseen_factor(self.constant, self.force_norm(x), self.viscosity)
@@ -223,8 +256,7 @@ class OseenStep(_SteadyFlow):
         found = gmres(product, b, goal, wanted, limit=self.limit, unit=unit)
         left = torch.linalg.vector_norm(b - product(found.value, wanted), dim=1)
         size = torch.linalg.vector_norm(b, dim=1)
-        # The recurrence knows its residual only up to rounding: the residual itself is asked for with some more room.
-        open_ = ~(left <= 100 * _SOLVED * unit * size)
+        open_ = ~(left <= _KNOWN * unit * size)
         if bool(open_.any()):
             message = (
                 f"{int(open_.sum())} of {len(b)} Oseen systems are not solved in {self.limit} products, relative residual up to "

@@ -49,7 +49,7 @@ class SteadyFlows:
         residual: `|F(w)| / |g|` in the root mean square, shape `(batch,)`.
         share: share of the force that the continuation reached.
         tail: share of the root mean square of the vorticity in the outermost sixth of the modes.
-        history: relative residuals on the way, one tuple a sample: of the continuation, then those of the whole grid.
+        history: relative residuals on the way, one tuple a sample: of the continuation, then of the whole grid, preconditioned first.
     """
 
     torus: GalerkinTorus

@@ -124,7 +124,8 @@ class SolveHistory:
     Args:
         c: coordinates, shape `(batch, n)`.
         residual: relative residual of the equation at the end, shape `(batch,)`.
-        history: what the solver saw at every step, the preconditioned residual relative to the first flow, `(steps, batch)`.
+        history: what the solver saw at every step, the preconditioned residual relative to the first flow, shape
+            `(steps, batch)`; NaN where a sample had ended.
     """
 
     c: Tensor
@@ -170,6 +171,8 @@ def refine(
     left = torch.linalg.vector_norm(residual(fine, solution.value, g, viscosity), dim=1) / size
     trace = solution.trace
     history = left.unsqueeze(0) if trace is None else trace.residuals / torch.linalg.vector_norm(c, dim=1)
+    taken = torch.arange(len(history)).unsqueeze(1) <= solution.steps
+    history = torch.where(taken, history, torch.nan)
     return SolveHistory(solution.value, left, history)
 
 

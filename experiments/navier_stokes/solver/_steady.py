@@ -90,7 +90,8 @@ def solve_coordinates(torus: GalerkinTorus, g: Tensor, viscosity: Tensor, *, mos
         if len(ready):
             c[ready], left[ready], seen = _on_grid(torus, level, c[ready], g[ready], viscosity[ready])
             for row, sample in enumerate(ready.tolist()):
-                history[sample] += tuple(seen[:, row].tolist())
+                mine = seen[:, row]
+                history[sample] += tuple(mine[~mine.isnan()].tolist())
         pending = pending[left[pending] > RESIDUAL]
     tail = tail_of(torus, c)
     status = torch.full((count,), FlowStatus.CONVERGED.value)
@@ -146,5 +147,6 @@ def _on_grid(
         better = after < left[open_]
         c = c.index_copy(0, open_, torch.where(better.unsqueeze(1), moved, c[open_]))
         left = left.index_copy(0, open_, torch.where(better, after, left[open_]))
-        history = torch.cat([history, left.unsqueeze(0)])
+        row = torch.full_like(left, torch.nan).index_copy(0, open_, left[open_])
+        history = torch.cat([history, row.unsqueeze(0)])
     return c, left, history
