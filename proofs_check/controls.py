@@ -368,5 +368,6 @@ def aliased_products(evidence: Recorder) -> None:
     assert energy.margin(form=float(folded)) < 0
     evidence.control(
         "N11",
-        f"<(u.grad) v, v> is {float(folded):.3g} on the coarse grid and {float(exact):.1g} without aliasing, for forms of size {float(size):.3g}",
+        f"<(u.grad) v, v> is {float(folded):.3g} on the coarse grid and {float(exact):.1g} without aliasing, where forms are of size "
+        f"{float(size):.3g}",
     )

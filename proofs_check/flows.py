@@ -40,7 +40,7 @@ def flows(torus: GalerkinTorus, shape: str, count: int, g: torch.Generator) -> T
     if shape == "smooth":
         c = c / torus.squared**1.5
     elif shape == "one shell":
-        shells = torus.squared.unique()
+        shells = torch.unique(torus.squared)
         chosen = shells[torch.randint(len(shells), (count,), generator=g)]
         c = torch.where(torus.squared == chosen.unsqueeze(1), c, 0.0)
     elif shape == "two modes":
@@ -64,15 +64,15 @@ def _largest_speed(torus: GalerkinTorus, w: Tensor) -> Tensor:
 def _unit(torus: GalerkinTorus) -> float:
     """Relative rounding of a chain of transforms and products.
 
-    A transform of `n` points errs by `log2(n)` times 8 roundings in the root mean square (Higham 2002, Theorem 24.2); at most eight stand in
-    a row, with as many products.
+    A transform of `n` points errs by `log2(n)` times 8 roundings in the root mean square (Higham 2002, Theorem 24.2); at most eight
+    stand in a row, with as many products.
     """
     return gamma(64 + 64 * math.ceil(math.log2(torus.shape[0] * torus.shape[1])), torch.float64)
 
 
 @lru_cache(maxsize=8)
 def steepest_triple(torus: GalerkinTorus, rounds: int = 60) -> tuple[Tensor, Tensor, Tensor]:
-    """Flows that make the form large, found by maximising in one after the other; each step is exact, as the form is linear in each."""
+    """Flows that make the form large: maximised in one after the other, each step exactly, as the form is linear in each."""
     g = torch.Generator().manual_seed(1)
     triple = [flows(torus, "smooth", 32, g) for _ in range(3)]
     for step in range(3 * rounds):
@@ -120,7 +120,10 @@ def _step_margins(claim: FlowClaim, g: torch.Generator) -> Iterator[tuple[str, T
     fast = speed * (_largest_speed(torus, stepped) + speed.clamp(max=2 * radius * torus.dimension**0.5))
     slack = _unit(torus) * (fast / nu + norm(stepped)) + gamma(2 * _SOLVED, torch.float64) * radius
     gap = norm.distance(stepped, claim.step(z, f))
-    yield "contraction", relative_margin(contraction.sides(gap_after=gap, gap_before=norm.distance(y, z), mu=claim.mu), slack)
+    yield (
+        "contraction",
+        relative_margin(contraction.sides(gap_after=gap, gap_before=norm.distance(y, z), mu=claim.mu), slack),
+    )
     moved = norm.distance(stepped, claim.step(y, other))
     delta = claim.force_norm.distance(f, other)
     sides = simplicity.sides(gap=moved, state_norm=norm(y), delta=delta, L0=claim.budget, L1=0.0)

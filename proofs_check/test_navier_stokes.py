@@ -115,7 +115,9 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
     controls.aliased_products(evidence)
     torus = TORI[0]
     limit = largest_force(torus, 1.0, 1.0)
-    with pytest.raises(InputError, match=r"force: got 0\.3, needed 2 c F0 < nu\^2, that is F0 < 0\.20367; use OseenStep"):
+    with pytest.raises(
+        InputError, match=r"force: got 0\.3, needed 2 c F0 < nu\^2, that is F0 < 0\.20367; use OseenStep"
+    ):
         StokesPicard(torus, 1.0, 0.3)
     G = StokesPicard(torus, 1.0, 0.9 * limit)
     large = torus.field(torch.eye(torus.dimension, dtype=torch.float64)[:1])
@@ -146,7 +148,7 @@ def test_rejects(evidence: Recorder, name: str) -> None:
 @pytest.mark.theorem("T11", part="exact")
 def test_the_constant_is_enclosed(evidence: Recorder) -> None:
     """Balls: the closed form against the zeta values on the square, against partial sums elsewhere, and the float against both."""
-    from flint import arb, ctx  # noqa: PLC0415
+    from flint import arb, ctx
 
     ctx.dps = 40
     pi, zeta3, catalan = arb.pi(), arb(3).zeta(), arb.const_catalan()
@@ -180,7 +182,12 @@ def test_the_constant_is_enclosed(evidence: Recorder) -> None:
     # The closed form itself, against a plain partial sum with an integral for the rest.
     a, reach = arb(0.7), 60
     plain = sum(
-        (1 / (a * a * m * m + n * n) ** 2 for m in range(-reach, reach + 1) for n in range(-reach, reach + 1) if m or n),
+        (
+            1 / (a * a * m * m + n * n) ** 2
+            for m in range(-reach, reach + 1)
+            for n in range(-reach, reach + 1)
+            if m or n
+        ),
         arb(0),
     )
     # Beyond the box |k| >= r = 0.7 (reach + 1); cells of area a around the wave vectors lie outside of r - 1.
@@ -215,7 +222,8 @@ def test_energy_is_conserved_triad_by_triad(evidence: Recorder) -> None:
     @given(st.lists(numbers, min_size=96, max_size=96), st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(7, 5)]))
     def rational(entries: list[Fraction], aspect: Fraction) -> None:
         half = [(m, n) for n in range(3) for m in range(-2, 3) if n > 0 or m > 0]
-        u, v = ({}, {})
+        u: dict[tuple[int, int], tuple[Fraction, Fraction]] = {}
+        v: dict[tuple[int, int], tuple[Fraction, Fraction]] = {}
         for i, (m, n) in enumerate(half):
             for part, flow in enumerate((u, v)):
                 re, im = entries[4 * i + 2 * part : 4 * i + 2 * part + 2]

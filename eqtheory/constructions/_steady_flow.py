@@ -69,6 +69,9 @@ class _SteadyFlow(ImplicitOperator):
         """Roundings of a chain of at most eight transforms and as many products.
 
         A transform of `n` points errs by `log2(n)` times 8 roundings in the root mean square (Higham 2002, Theorem 24.2).
+
+        Returns:
+            Unit roundoffs, relative to the factors of the products.
         """
         return 64.0 + 64.0 * math.ceil(math.log2(self.torus.shape[0] * self.torus.shape[1]))
 
@@ -147,7 +150,9 @@ class StokesPicard(_SteadyFlow):
         if bool(above.any()):
             at = int(above.nonzero()[0])
             remedy = "give a larger force=..., as long as 2 c F0 < nu^2"
-            raise DomainError("x", f"|f| = {float(sizes[at]):.6g} at sample {at}", f"|f| <= F0 = {self.force:g}", remedy)
+            raise DomainError(
+                "x", f"|f| = {float(sizes[at]):.6g} at sample {at}", f"|f| <= F0 = {self.force:g}", remedy
+            )
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
         stokes = self._stokes(x)
@@ -203,7 +208,7 @@ class OseenStep(_SteadyFlow):
         )
 
     def _relative_rounding(self, x: Tensor) -> Tensor:
-        """Advection of the solution, of size at most `|f| / nu`, by a velocity of unit norm; an error of the system is one of its solution."""
+        """Advection of the solution, at most `|f| / nu`, by a velocity of unit norm; an error of the system is one of its solution."""
         turned: Tensor = self._roundings() * self._speed() ** 2 * self.force_norm(x) / self.viscosity**2
         return turned
 

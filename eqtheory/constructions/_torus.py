@@ -239,8 +239,8 @@ class GalerkinTorus:
             `g`, unchanged.
 
         Raises:
-            InputError: another type, or a mean that is not zero to rounding; with the subclasses `ShapeError` and
-                `NonFiniteError` for another grid and for values that are not finite.
+            InputError: another type, or a mean that is not zero to rounding; with the subclass `NonFiniteError` for a NaN.
+            ShapeError: another grid, or an odd one.
         """
         if isinstance(g, Tensor) and g.ndim == 3 and any(points % 2 for points in g.shape[1:]):
             needed = "an even number of points in each direction"

@@ -1,6 +1,6 @@
 r"""Random forces of Kolmogorov's type: a few large waves, the strongest at wave number one.
 
-The curl of a force is `g = sum a(|k|) xi_k e^{i k x}` over the modes with `|m|, |n| <= 4`, independent standard normal coordinates `xi`, and
+The curl of a force is `g = sum a(|k|) xi_k e^{i k x}` over the modes with `|m|, |n| <= 4`, with independent standard normal `xi` and
 `a(kappa) = kappa e^{-kappa^2 / 2}`, which is largest at `kappa = 1`. It is then scaled to its Grashof number
 `Gr = |f|_2 / nu^2` (the lowest wave number of the square is 1), drawn log-uniformly from an interval, with `nu` drawn from a list.
 

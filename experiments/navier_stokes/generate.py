@@ -165,7 +165,9 @@ def summarise(folder: Path, settings: dict[str, Any]) -> Summary:
     return {
         "samples": len(data),
         "grid": f"{settings['points']} x {settings['points']}",
-        "certificates": {c.name.lower(): int((kind == c.value).sum()) for c in Certificate if c is not Certificate.NONE},
+        "certificates": {
+            c.name.lower(): int((kind == c.value).sum()) for c in Certificate if c is not Certificate.NONE
+        },
         "rejected": reasons,
         "worst_residual": float(data.columns["residual"].max()),
         "worst_tail": float(data.columns["tail"].max()),

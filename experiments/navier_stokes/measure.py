@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.constructions import GalerkinTorus, OseenStep, StokesPicard
+from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Stop, fixed_point
 from experiments.common.record import load_preset, write_result
 from experiments.navier_stokes.forces import ForceLaw, draw_forces
@@ -79,7 +82,7 @@ def three_solvers(points: int, samples: int) -> dict[str, Any]:
     newton = solve_coordinates(torus, forces.g, forces.viscosity)
     oseen = OseenStep(torus, nu)
     size = float(oseen.force_norm(curl).max())
-    operators = {"oseen": oseen, "stokes_picard": StokesPicard(torus, nu, size)}
+    operators: dict[str, ImplicitOperator] = {"oseen": oseen, "stokes_picard": StokesPicard(torus, nu, size)}
     length = torch.linalg.vector_norm(newton.c, dim=1)
     found: dict[str, Any] = {}
     for name, G in operators.items():
@@ -87,10 +90,11 @@ def three_solvers(points: int, samples: int) -> dict[str, Any]:
         gap = torch.linalg.vector_norm(torus.coordinates(solution.value) - newton.c, dim=1) / length
         steps = solution.trace.residuals if solution.trace is not None else torch.zeros(0, samples)
         early = steps[1] / steps[0]
+        mu = G.regularity.mu if G.regularity is not None else Bound(torch.inf, Side.UPPER, "none", Evidence.DECLARED)
         found[name] = {
             "difference_from_newton": float(gap.max()),
             "steps": int(solution.steps.max()),
-            "proved_factor": float(torch.as_tensor(G.regularity.mu.at(curl)).max()),
+            "proved_factor": float(torch.as_tensor(mu.at(curl)).max()),
             "factor_seen": float(early.max()),
         }
     return found
@@ -135,7 +139,7 @@ def _data(preset: str) -> dict[str, Any] | None:
     drawn += [(entry["grashof"], False) for entry in data.rejected]
     edges = [0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, float("inf")]
     bins = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         inside = [kept for value, kept in drawn if low <= value < high]
         at = (columns["grashof"] >= low) & (columns["grashof"] < high)
         if inside:

@@ -101,7 +101,8 @@ def write_chunk(path: Path, chunk: Chunk) -> None:
         chunk: its content.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, rejected=np.array(json.dumps(chunk.rejected)), **chunk.columns)
+    columns: dict[str, Any] = {"rejected": np.array(json.dumps(chunk.rejected)), **chunk.columns}
+    np.savez_compressed(buffer, **columns)
     _atomically(path, buffer.getvalue())
 
 

@@ -109,7 +109,9 @@ def test_what_is_no_contraction_and_what_is_not_solved_is_refused() -> None:
         OseenStep(TORUS, 0.0)
     G = OseenStep(TORUS, NU, limit=2)
     x = forces(2, 9)
-    with pytest.raises(SolverError, match=r"2 of 2 Oseen systems are not solved in 2 products, relative residual up to .*; raise limit"):
+    with pytest.raises(
+        SolverError, match=r"2 of 2 Oseen systems are not solved in 2 products, relative residual up to .*; raise limit"
+    ):
         G(TORUS.field(10 * flows(2, 10)), x)
     with pytest.raises(ShapeError, match=r"y, x: got"):
         OseenStep(TORUS, NU)(TORUS.field(flows(1, 1)), x)

@@ -79,7 +79,9 @@ def test_a_sample_does_not_depend_on_its_batch(torus: GalerkinTorus) -> None:
 
 @pytest.mark.parametrize("shape", [(15, 16), (16, 15), (2, 16), (16, 0)])
 def test_odd_and_tiny_grids_are_refused(shape: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match=r"shape: got .*, needed an even number of points, at least 4, in each direction"):
+    with pytest.raises(
+        InputError, match=r"shape: got .*, needed an even number of points, at least 4, in each direction"
+    ):
         GalerkinTorus(shape)
 
 

@@ -71,7 +71,7 @@ def test_a_force_depends_on_its_seed_and_number_alone() -> None:
 
 def test_unusable_laws_are_refused() -> None:
     for viscosities, grashof in (((), (1.0, 2.0)), ((0.0,), (1.0, 2.0)), ((1.0,), (2.0, 1.0)), ((1.0,), (0.0, 1.0))):
-        with pytest.raises(InputError, match="viscosities: got|grashof: got"):
+        with pytest.raises(InputError, match=r"viscosities: got|grashof: got"):
             ForceLaw(viscosities, grashof)
     with pytest.raises(InputError, match=r"shape: got \(8, 8\), needed modes up to 4"):
         draw_forces(GalerkinTorus((8, 8)), ForceLaw((1.0,), (1.0, 1.0)), 0, range(1))
@@ -114,7 +114,9 @@ def test_a_killed_run_is_resumed_without_a_trace(folder: Path, tmp_path: Path) -
     claim_folder(tmp_path, SETTINGS)
     write_chunk(chunk_path(tmp_path, 0), read_chunk(chunk_path(folder, 0)))
     (tmp_path / "chunk-00001.999.part").write_bytes(b"half a file")
-    with pytest.raises(InputError, match=r"folder: got 4 samples in 1 chunks, needed 8 samples without a gap; run generate again"):
+    with pytest.raises(
+        InputError, match=r"folder: got 4 samples in 1 chunks, needed 8 samples without a gap; run generate again"
+    ):
         load(tmp_path)
     summary = generate("smoke", tmp_path, workers=1)
     assert summary["chunks_made"] == 1
@@ -133,7 +135,9 @@ def test_a_process_that_is_killed_leaves_only_whole_chunks(tmp_path: Path) -> No
         "G.write_chunk = once\n"
         "G.generate('smoke', Path(sys.argv[1]), workers=1)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=FOLDER.parent.parent, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=FOLDER.parent.parent, timeout=120, check=False
+    )
     assert done.returncode == 9
     assert [p.name for p in sorted(tmp_path.glob("chunk*"))] == ["chunk-00000.npz"]
     assert generate("smoke", tmp_path, workers=1)["chunks_made"] == 1
@@ -188,7 +192,18 @@ def test_the_smoke_preset_measures(tmp_path: Path) -> None:
 
 def test_the_command_line_answers() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.navier_stokes", "solve", "--aspect", "0.7", "--reynolds", "2", "--points", "16"],
+        [
+            sys.executable,
+            "-m",
+            "experiments.navier_stokes",
+            "solve",
+            "--aspect",
+            "0.7",
+            "--reynolds",
+            "2",
+            "--points",
+            "16",
+        ],
         cwd=FOLDER.parent.parent,
         capture_output=True,
         text=True,

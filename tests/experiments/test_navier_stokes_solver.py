@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -266,7 +267,7 @@ def test_levels_are_nested() -> None:
     for torus in (GalerkinTorus((64, 64)), GalerkinTorus((64, 64), 0.5), GalerkinTorus((12, 40), 2.0), GRID):
         found = levels_of(torus)
         assert found[-1] == torus
-        for small, large in zip(found, found[1:], strict=False):
+        for small, large in pairwise(found):
             assert all(a <= b for a, b in zip(small.cutoff, large.cutoff, strict=True))
             assert small.dimension < large.dimension or small == large
             c = random(small, 2, 0)

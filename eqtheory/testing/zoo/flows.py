@@ -130,14 +130,20 @@ def broken_flows(torus: GalerkinTorus, viscosity: float, force: float) -> Iterat
         picard, name="viscosity forgotten in Stokes", step=lambda w, g: explicit(torus.analysis(w), g, viscous=2.0)
     )
     yield replace(picard, name="transposed velocity", step=lambda w, g: _transposed(torus, viscosity, w, g))
-    yield replace(oseen, name="vorticity advected instead of velocity", step=lambda w, g: _vorticity_step(torus, viscosity, w, g))
+    yield replace(
+        oseen, name="vorticity advected instead of velocity", step=lambda w, g: _vorticity_step(torus, viscosity, w, g)
+    )
     yield replace(oseen, name="one Picard step for Oseen's solve", step=lambda w, g: explicit(torus.analysis(w), g))
     for claim in (picard, oseen):
         yield replace(claim, name=f"{claim.name}: budget 1% smaller", budget=0.99 * claim.budget)
-        yield replace(claim, name=f"{claim.name}: forces by one derivative more", force_norm=TorusSobolev(-3.0, torus.aspect))
+        yield replace(
+            claim, name=f"{claim.name}: forces by one derivative more", force_norm=TorusSobolev(-3.0, torus.aspect)
+        )
     yield replace(picard, name="a fifth of the constant", constant=0.2 * picard.constant)
     yield replace(picard, name="aliased products", form=lambda u, v, w: _folded_form(torus, u, v, w))
-    yield replace(picard, name="divergence left in the velocity", form=lambda u, v, w: _unprojected_form(torus, u, v, w))
+    yield replace(
+        picard, name="divergence left in the velocity", form=lambda u, v, w: _unprojected_form(torus, u, v, w)
+    )
 
 
 def _transposed(torus: GalerkinTorus, viscosity: float, w: Tensor, g: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ whatever phase the sample is in, and solves with it for the correction and for t
 
 **When a point is accepted.** Within the domain of Newton's method its corrections shrink at least by half from one to the next (the
 natural monotonicity test of Deuflhard, which does not change under `F -> M F`); a correction that does not, or a predicted point that
-Newton has not brought to a relative residual of 1e-9 within eight corrections, halves the step. So the path is the branch that starts at rest, and
-one that turns back (a fold) ends as `STALLED`, never on another branch that a long step happened to meet.
+Newton has not brought to a relative residual of 1e-9 within eight corrections, halves the step. So the path stays near the branch
+that starts at rest, and one that turns back (a fold) ends as `STALLED`.
 
 References:
     Deuflhard, Newton Methods for Nonlinear Problems, Springer 2004, sections 2.1 and 5.1; Allgower and Georg, Introduction to

@@ -7,8 +7,8 @@ for the vorticity `w` and the curl `g` of the force, projected on the modes of a
     F'(w) h   = nu A h + div (u h + w u_h),
     F'(w)^T q = nu A q - div (u q) - A^{-1} (d_x (w d_y q) - d_y (w d_x q)),
 
-the second by `<div (u h), q> = -<h, u . grad q>` and `u_h = (d_y, -d_x) A^{-1} h`. Both are exact on the truncation, since products are, so one
-is the transpose of the other to rounding. The dense matrix has the entries
+the second by `<div (u h), q> = -<h, u . grad q>` and `u_h = (d_y, -d_x) A^{-1} h`. Both are exact on the truncation, since products
+are, so one is the transpose of the other to rounding. The dense matrix has the entries
 
     (k x j) (1/|k - j|^2 - 1/|j|^2) w_{k-j} + nu |k|^2 [k = j],        k x j = k_x j_y - k_y j_x.
 """

@@ -1,7 +1,7 @@
 r"""How the flow answers to a change of its force: the tangent map, its transpose, and its largest singular value.
 
-Differentiating `F(w(g); g) = 0` gives `F'(w) dw = dg`. In root mean squares of vorticity and of the curl of the force, the local Lipschitz constant of
-the solution map is `|F'(w)^{-1}|`. For any change of vorticity `h`,
+Differentiating `F(w(g); g) = 0` gives `F'(w) dw = dg`. In root mean squares of vorticity and of the curl of the force, the local
+Lipschitz constant of the solution map is `|F'(w)^{-1}|`. For any change of vorticity `h`,
 
     |h| / |F' h| <= |F'^{-1}|,
 

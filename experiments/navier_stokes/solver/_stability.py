@@ -2,8 +2,8 @@ r"""Do small disturbances of a steady flow die out, and is it the only one?
 
 **Linear stability.** Disturbances obey `dh/dt = -F'(w) h`, so a flow is linearly stable where all eigenvalues of `-F'(w)` have negative
 real part. They are computed by dense QR on the modes of a small truncation and again on a larger one, until the leading one
-moves by less than a thousandth of its distance to the imaginary axis. Eigenvalues of matrices that are not normal have no error bound here: they are
-estimates.
+moves by less than a thousandth of its distance to the imaginary axis. Eigenvalues of matrices that are not normal have no error
+bound here: they are estimates.
 
 **Energy stability** (Serrin 1959). For the difference `d` of a steady flow `v` and a given `u` with residual `r`, testing the difference of
 their equations with `d` leaves

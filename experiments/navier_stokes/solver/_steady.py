@@ -36,7 +36,9 @@ def solve_steady(torus: GalerkinTorus, curl: Tensor, viscosity: Tensor | float, 
         Flows with a status each; what did not converge carries its residual history and is no flow.
 
     Raises:
-        InputError: unusable forces or viscosities; with the subclasses `ShapeError` and `NonFiniteError`.
+        InputError: unusable forces or viscosities.
+        ShapeError: another grid than the torus has, or not one viscosity per sample.
+        NonFiniteError: a NaN or an infinity.
 
     Example:
         >>> torus = GalerkinTorus((16, 16))
