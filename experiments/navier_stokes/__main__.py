@@ -7,6 +7,7 @@ from typing import Literal
 
 import tyro
 
+from experiments.navier_stokes.figures import draw
 from experiments.navier_stokes.generate import generate
 from experiments.navier_stokes.measure import measure
 from experiments.navier_stokes.solve import solve_kolmogorov
@@ -44,9 +45,16 @@ def measure_solver(preset: Preset = "cpu") -> None:
     print(json.dumps(measure(preset), indent=1))
 
 
+def draw_figures() -> None:
+    """Draw what was measured."""
+    print(f"wrote {draw().name}")
+
+
 def main() -> None:
     """Choose a command."""
-    tyro.extras.subcommand_cli_from_dict({"generate": generate_data, "solve": solve, "measure": measure_solver})
+    tyro.extras.subcommand_cli_from_dict(
+        {"generate": generate_data, "solve": solve, "measure": measure_solver, "figures": draw_figures}
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from eqtheory.constructions import GalerkinTorus, OseenStep, StokesPicard
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import Stop, fixed_point
 from experiments.common.record import load_preset, write_result
+from experiments.navier_stokes.certificate import Certificate
 from experiments.navier_stokes.forces import ForceLaw, draw_forces
 from experiments.navier_stokes.generate import FOLDER
 from experiments.navier_stokes.solve import solve_kolmogorov
@@ -145,7 +146,15 @@ def _data(preset: str) -> dict[str, Any] | None:
         if inside:
             kinds = {str(k): int((columns["kind"][at] == k).sum()) for k in range(3)}
             bins.append({"from": low, "drawn": len(inside), "kept": sum(inside), "by_certificate": kinds})
-    return {"samples": len(data), "worst_residual": float(columns["residual"].max()), "by_grashof": bins}
+    scaled = columns["lipschitz"] * columns["viscosity"]
+    each = zip(columns["grashof"].tolist(), columns["kind"].tolist(), scaled.tolist(), strict=True)
+    return {
+        "samples": len(data),
+        "worst_residual": float(columns["residual"].max()),
+        "worst_error_bound": float(columns["error"][columns["kind"] == Certificate.UNIQUE_BY_ENERGY.value].max()),
+        "by_grashof": bins,
+        "each": [[float(f"{g:.5g}"), kind, float(f"{value:.5g}")] for g, kind, value in each],
+    }
 
 
 def measure(preset: str, out: Path | None = None) -> dict[str, Any]:

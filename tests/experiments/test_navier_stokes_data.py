@@ -16,9 +16,10 @@ from eqtheory.errors import InputError
 from eqtheory.theorems.navier_stokes import embedding_constant
 from experiments.common.record import load_preset
 from experiments.navier_stokes.certificate import Certificate, certify_flows
+from experiments.navier_stokes.figures import draw
 from experiments.navier_stokes.forces import ForceLaw, draw_forces, generator_of
 from experiments.navier_stokes.generate import FOLDER, generate, make_chunk
-from experiments.navier_stokes.measure import measure
+from experiments.navier_stokes.measure import PUBLISHED, measure
 from experiments.navier_stokes.solve import solve_kolmogorov
 from experiments.navier_stokes.solver import energy_balance, residual, solve_coordinates
 from experiments.navier_stokes.store import chunk_path, claim_folder, load, read_chunk, write_chunk
@@ -211,3 +212,30 @@ def test_the_command_line_answers() -> None:
         timeout=120,
     )
     assert json.loads(done.stdout)["branch"] is None
+
+
+# What is committed.
+
+
+def test_the_committed_result_is_the_one_the_readme_shows() -> None:
+    content = json.loads((FOLDER / "results" / "solver.json").read_text())
+    assert content["config"] == {"preset": "cpu", **load_preset(FOLDER, "cpu")["measure"]}
+    measured, readme = content["measured"], (FOLDER / "README.md").read_text()
+    assert abs(measured["critical_reynolds"]["0.5"] - PUBLISHED["critical_reynolds_0.5"]) < 1e-8
+    state = measured["branch"]["0.7_4"]["branch"]
+    assert abs(state["energy"] - PUBLISHED["energy_0.7_4"]) < 1e-10
+    assert abs(state["enstrophy"] - PUBLISHED["enstrophy_0.7_4"]) < 1e-10
+    assert state["balance_defect"] < 1e-11
+    for key, digits in (("0.7_3.5", 12), ("0.7_6", 12), ("0.7_10", 11), ("0.5_4", 10), ("0.35_4", 7)):
+        assert f"{measured['branch'][key]['branch']['energy']:.{digits}f}"[:-1] in readme
+    data = measured["data"]
+    assert data["samples"] == 1000 == len(data["each"])
+    for row in data["by_grashof"]:
+        kinds = [row["by_certificate"][k] for k in "012"]
+        lost = row["drawn"] - row["kept"]
+        assert f"| {row['drawn']} | {' | '.join(map(str, kinds))} | {lost} |" in readme
+
+
+def test_the_figure_is_drawn(tmp_path: Path) -> None:
+    picture = draw(picture=tmp_path / "solver.png")
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -1,11 +1,13 @@
 r"""Kolmogorov's flow: laminar solution, critical Reynolds number, and the steady states that branch off.
 
 On `[0, 2 pi / a] x [0, 2 pi]` with viscosity `1/R` and force `(sin y, 0) / R` the laminar flow is `u = (sin y, 0)`, `w = -cos y`,
-for every `R`. It is unstable only if `a < 1` (Meshalkin and Sinai 1961): a real eigenvalue crosses zero at the critical `R`, and steady states branch off.
+for every `R`. It is unstable only if `a < 1` (Meshalkin and Sinai 1961): a real eigenvalue crosses zero at the critical `R`, and steady
+states branch off.
 
 **Translations.** The force does not change under shifts in x, so the other states come in circles, and `F'(w) d_x w = 0`: Newton's
 matrix is singular along them. With the unit vector `t` along `d_x w` the matrix `F'(w) + s t t^T`, `s` of the size of the viscosity, is
-regular, and the step it gives leaves the component along the circle alone: the iteration converges quadratically to the nearest state of the circle.
+regular, and the step it gives leaves the component along the circle alone: the iteration converges quadratically to the nearest
+state of the circle.
 
 References:
     Okamoto and Shoji, Bifurcation diagrams in Kolmogorov's problem of viscous incompressible fluid on 2-D flat tori, Japan J. Indust.
