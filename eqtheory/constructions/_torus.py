@@ -14,7 +14,8 @@ rounding (the two-thirds rule, Orszag 1971). The truncated nonlinearity then inh
 **Coordinates.** One real vector a field, `sqrt(2) (Re w_k, Im w_k)` over half of the modes: its Euclidean length is the root mean
 square of the field.
 
-**Every sample by itself.** Transforms of one single field round differently from those of two or more, so one is never alone.
+**Every sample by itself.** Transforms are asked for with the scaling `norm="forward"`: without it, on a CPU, those of one single field
+round differently from those of two or more.
 
 References:
     Orszag, On the elimination of aliasing in finite-difference schemes by filtering high-wavenumber components, J. Atmos. Sci. 28
@@ -137,14 +138,13 @@ class GalerkinTorus:
             Shape `(..., x, y)`.
         """
         flat = z.reshape(-1, z.shape[-1])
-        rows = flat.expand(2, -1) if flat.shape[0] == 1 else flat
         at, axis, mirrored = self._places
         nx, ny = self.shape
-        spectrum = rows.new_zeros(rows.shape[0], nx * (ny // 2 + 1))
-        spectrum[:, at] = rows
-        spectrum[:, mirrored] = rows[:, axis].conj()
+        spectrum = flat.new_zeros(flat.shape[0], nx * (ny // 2 + 1))
+        spectrum[:, at] = flat
+        spectrum[:, mirrored] = flat[:, axis].conj()
         field = torch.fft.irfft2(spectrum.reshape(-1, nx, ny // 2 + 1), s=self.shape, norm="forward")
-        return field[: flat.shape[0]].reshape(*z.shape[:-1], nx, ny)
+        return field.reshape(*z.shape[:-1], nx, ny)
 
     def analysis(self, field: Tensor) -> Tensor:
         """Kept Fourier coefficients of fields: the projection on the truncated space.
@@ -156,8 +156,7 @@ class GalerkinTorus:
             Shape `(..., dimension / 2)`.
         """
         flat = field.reshape(-1, *self.shape)
-        rows = flat.expand(2, *self.shape) if flat.shape[0] == 1 else flat
-        spectrum = torch.fft.rfft2(rows, norm="forward").flatten(1)[: flat.shape[0]]
+        spectrum = torch.fft.rfft2(flat, norm="forward").flatten(1)
         return spectrum[:, self._places[0]].reshape(*field.shape[:-2], -1)
 
     def coordinates(self, field: Tensor) -> Tensor:

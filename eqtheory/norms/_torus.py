@@ -59,9 +59,8 @@ class TorusSobolev(Norm):
         if not v.dtype.is_floating_point:
             raise InputError("v", f"dtype {v.dtype}", "a floating-point tensor", "convert with .double()")
         nx, ny = v.shape[1:]
-        # A batch of one takes another path through the transform, with other roundings: every field goes with a companion.
-        pair = v.expand(2, nx, ny) if v.shape[0] == 1 else v
-        found = torch.fft.rfft2(pair, norm="forward")[: v.shape[0]]
+        # Unscaled transforms of one single field round differently from those of two or more.
+        found = torch.fft.rfft2(v, norm="forward")
         kx = self.aspect * torch.fft.fftfreq(nx, 1 / nx, dtype=v.dtype, device=v.device)
         ky = torch.arange(ny // 2 + 1, dtype=v.dtype, device=v.device)
         squared = kx.square().unsqueeze(1) + ky.square()

@@ -176,6 +176,9 @@ def test_the_energy_margin_is_a_lower_bound_and_tight_for_slow_flows() -> None:
     found = energy_margin(GRID, flows.c, nu, wavenumber=6.0)
     assert bool((found <= exact + 1e-12 * nu).all())
     assert bool((found > 0.5 * exact).all())
+    # One wave in the block: nearly all of the form is estimated by the strain, and the bound still holds.
+    crude = energy_margin(GRID, flows.c, nu, wavenumber=1.0)
+    assert bool((crude <= exact + 1e-12 * nu).all())
     # A flow at rest: nothing but viscosity on the longest wave.
     rest = energy_margin(GRID, 0 * flows.c, nu)
     assert torch.allclose(rest, nu, rtol=1e-6, atol=0)
@@ -241,6 +244,16 @@ def test_a_grid_that_is_too_coarse_says_so() -> None:
     for row in (~flows.converged).nonzero().squeeze(1).tolist():
         assert len(flows.history[row]) > 2
         assert all(math.isfinite(r) for r in flows.history[row])
+
+
+def test_a_branch_that_cannot_be_followed_says_so() -> None:
+    torus = GalerkinTorus((26, 26))
+    forces = draw_forces(torus, ForceLaw((0.01, 0.1), (1000.0, 1000.0)), 0, range(16))
+    flows = solve_coordinates(torus, forces.g, forces.viscosity)
+    stalled = flows.status == FlowStatus.STALLED.value
+    assert bool(stalled.any())
+    assert bool((flows.share[stalled] < 1).all())
+    assert "could not be followed to the whole force" in flows.summary()
 
 
 def test_every_status_advises() -> None:
