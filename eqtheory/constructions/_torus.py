@@ -14,8 +14,8 @@ rounding (the two-thirds rule, Orszag 1971). The truncated nonlinearity then inh
 **Coordinates.** One real vector a field, `sqrt(2) (Re w_k, Im w_k)` over half of the modes: its Euclidean length is the root mean
 square of the field.
 
-**Every sample by itself.** Transforms are asked for with the scaling `norm="forward"`: without it, on a CPU, those of one single field
-round differently from those of two or more.
+**Every sample by itself.** On some grids the inverse transform of one single field rounds differently from those of two or more, so one
+is never alone there; forward transforms differ only where they are not scaled.
 
 References:
     Orszag, On the elimination of aliasing in finite-difference schemes by filtering high-wavenumber components, J. Atmos. Sci. 28
@@ -140,11 +140,12 @@ class GalerkinTorus:
         flat = z.reshape(-1, z.shape[-1])
         at, axis, mirrored = self._places
         nx, ny = self.shape
-        spectrum = flat.new_zeros(flat.shape[0], nx * (ny // 2 + 1))
-        spectrum[:, at] = flat
-        spectrum[:, mirrored] = flat[:, axis].conj()
+        rows = flat.expand(2, -1) if flat.shape[0] == 1 else flat
+        spectrum = rows.new_zeros(rows.shape[0], nx * (ny // 2 + 1))
+        spectrum[:, at] = rows
+        spectrum[:, mirrored] = rows[:, axis].conj()
         field = torch.fft.irfft2(spectrum.reshape(-1, nx, ny // 2 + 1), s=self.shape, norm="forward")
-        return field.reshape(*z.shape[:-1], nx, ny)
+        return field[: flat.shape[0]].reshape(*z.shape[:-1], nx, ny)
 
     def analysis(self, field: Tensor) -> Tensor:
         """Kept Fourier coefficients of fields: the projection on the truncated space.

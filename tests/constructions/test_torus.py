@@ -69,7 +69,7 @@ def test_advection_of_itself_is_the_special_case(torus: GalerkinTorus) -> None:
 
 @pytest.mark.parametrize("torus", [*TORI, GalerkinTorus((64, 64)), GalerkinTorus((32, 48))], ids=str)
 def test_a_sample_does_not_depend_on_its_batch(torus: GalerkinTorus) -> None:
-    """Unscaled transforms of one field alone take another path, with other roundings."""
+    """On some grids the transform of one field alone takes another path, with other roundings."""
     z = torus.complex_of(random(torus, 7, 5))
     field = torus.synthesis(z)
     for few in (1, 2, 3, 6):
