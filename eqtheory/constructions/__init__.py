@@ -21,8 +21,10 @@ from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSid
 from eqtheory.constructions._relaxation import AdaptiveRelaxation, StepRelaxation
 from eqtheory.constructions._rules import RadiusProduct, RelaxationRule, SquaredRadius
 from eqtheory.constructions._schedules import ScheduledRelaxation
+from eqtheory.constructions._steady_flow import OseenStep, StokesPicard
 from eqtheory.constructions._tables import ExactBalls, SlopeMajorant, TableRelaxation
 from eqtheory.constructions._target import TargetRelaxation
+from eqtheory.constructions._torus import GalerkinTorus
 from eqtheory.constructions.imaging import (
     Ball,
     Box,
@@ -52,9 +54,11 @@ __all__ = [
     "EstimatedRelaxation",
     "ExactBalls",
     "ExactRelaxation",
+    "GalerkinTorus",
     "HalfQuadraticSplitting",
     "LinearMap",
     "MatrixInverse",
+    "OseenStep",
     "ProximalGradient",
     "ProximalStep",
     "RadiusProduct",
@@ -68,6 +72,7 @@ __all__ = [
     "Sphere",
     "SquaredRadius",
     "StepRelaxation",
+    "StokesPicard",
     "Subspace",
     "TableRelaxation",
     "TargetRelaxation",

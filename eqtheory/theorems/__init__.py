@@ -23,6 +23,7 @@ from eqtheory.theorems import (
     jacobian_free,
     levelling_off,
     naive_averaging,
+    navier_stokes,
     necessity,
     order_optimal_step,
     price,
@@ -68,6 +69,7 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         implicit_gradient,
         jacobian_free,
         imaging,
+        navier_stokes,
         inexactness,
         closure,
     )
