@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from eqtheory.lipschitz._matrix_norm import is_attained
 from eqtheory.lipschitz.curves._iteration import averaging_of, combined, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
 from eqtheory.lipschitz.curves._result import Curve
@@ -74,7 +75,7 @@ def curve_by_tangents(task: Task, rounds: int, *, given: bool) -> Curve:
         record.add(steps, states, goes, tangents, alive, upper.along(states, [weights(k) for k in steps], G.norm))
         t += len(steps)
     how = "derivatives along the whole input space" if block.spans else f"derivatives along {width} directions"
-    return record.finish(how=how, exact=block.spans, assumptions=upper.assumptions)
+    return record.finish(how=how, exact=block.spans and (width == 1 or is_attained(block.norm, G.norm)), assumptions=upper.assumptions)
 
 
 def _finite(tensors: list[Tensor]) -> bool:

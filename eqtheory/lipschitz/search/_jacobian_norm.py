@@ -168,7 +168,7 @@ def exact_jacobian_norm(
 
     Returns:
         The norm of the Jacobian as computed, a lower bound on the local Lipschitz constant and equal to it where the map is
-        continuously differentiable. Cost: `min(m, n)` products and a decomposition.
+        continuously differentiable and no norm is a block sum. Cost: `min(m, n)` products and a decomposition.
     """
     chosen = norm or Euclidean()
     out = output_norm or chosen
