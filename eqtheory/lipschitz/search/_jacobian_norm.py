@@ -57,9 +57,9 @@ def jacobian_norm(
         x: interior points of the domain, shape `(batch, ...)`.
         norm: norm on the arguments; Euclidean by default.
         output_norm: norm on the values; `norm` by default.
-        tolerance: stop when all residuals are at most this multiple of the values.
+        tolerance: a sample stops when its residual is at most this multiple of its value.
         max_iterations: products with the Jacobian and as many with its transpose.
-        generator: of the first vectors; the same ones every time where `None`.
+        generator: of the first vector; the same one every time where `None`.
 
     Returns:
         Lower bounds on the local Lipschitz constant at each point, with the directions and residuals.
@@ -112,7 +112,7 @@ def local_norms(
         x: points, shape `(batch, ...)`.
         norm: norm on the arguments.
         output_norm: norm on the values.
-        tolerance: stop when all residuals are at most this multiple of the values.
+        tolerance: a sample stops when its residual is at most this multiple of its value.
         max_iterations: products with the Jacobian and as many with its transpose.
         generator: of the first vectors.
 
@@ -216,7 +216,9 @@ def _lanczos(
     def pull(u: Tensor) -> Tensor:
         return usable(at.pull(u.reshape(values.shape)).reshape(batch, n))
 
-    start = torch.randn(batch, n, generator=source, dtype=x.dtype, device=x.device)
+    # One start for all, and every sample keeps what it had when it settled: nobody's value depends on its mates.
+    start = torch.randn(1, n, generator=source, dtype=x.dtype, device=x.device).expand(batch, n)
+    best, moving = torch.zeros_like(start), torch.ones(batch, dtype=torch.bool, device=x.device)
     V: list[Tensor] = [Euclidean().aligned(start)]
     U: list[Tensor] = []
     alphas: list[Tensor] = []
@@ -229,11 +231,14 @@ def _lanczos(
         v = _orthogonal(pull(U[j]), V)
         betas.append(torch.linalg.vector_norm(v, dim=1))
         done = j + 1
-        if done == steps or (done % 4 == 0 and _settled(alphas, betas, tolerance)):
-            break
+        if done == steps or done % 4 == 0:
+            left, values_of_B, right = torch.linalg.svd(_bidiagonal(alphas, betas))
+            found = torch.einsum("bj,jbn->bn", right[:, 0].to(x.dtype), torch.stack(V))
+            best = torch.where(moving.unsqueeze(1), found, best)
+            moving = moving & (betas[-1] * left[:, -1, 0].abs() > tolerance * values_of_B[:, 0])
+            if done == steps or not bool(moving.any()):
+                break
         V.append(_divided(v, betas[-1]))
-    _, _, right = torch.linalg.svd(_bidiagonal(alphas, betas))
-    best = torch.einsum("bj,jbn->bn", right[:, 0].to(x.dtype), torch.stack(V))
     best = _divided(best, torch.linalg.vector_norm(best, dim=1))
     image = push(best)
     size = torch.linalg.vector_norm(image, dim=1)
@@ -279,17 +284,13 @@ def _single(t: Tensor) -> Tensor:
     return t.float() if t.dtype in {torch.float16, torch.bfloat16} else t
 
 
-def _settled(alphas: list[Tensor], betas: list[Tensor], tolerance: float) -> bool:
-    left, values, _ = torch.linalg.svd(_bidiagonal(alphas, betas))
-    return bool((betas[-1] * left[:, -1, 0].abs() <= tolerance * values[:, 0]).all())
-
-
 def _ascent(at: Linearization, x: Tensor, norm: Norm, out: Norm, source: Generator) -> Witnessed:
     best = torch.zeros(x.shape[0], dtype=x.dtype, device=x.device)
     along = torch.zeros_like(x)
     good = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
     for _ in range(_RESTARTS):
-        v = norm.aligned(torch.randn(x.shape, generator=source, dtype=x.dtype, device=x.device))
+        start = torch.randn((1, *x.shape[1:]), generator=source, dtype=x.dtype, device=x.device)
+        v = norm.aligned(start.expand(x.shape))  # the same for all, so that nobody's value depends on its mates
         for _ in range(_ASCENTS):
             image = at.push(v)
             size = out(image) / norm(v)
