@@ -21,7 +21,6 @@ from torch import Generator, Tensor
 from eqtheory.auditing._judgement import (
     Flattened,
     KeepingRows,
-    coarseness,
     consistent,
     declared_bound,
     declared_budget,
@@ -85,10 +84,9 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
         The attack on (R1).
     """
     wider = decades(subject, generator)
-    coarser = coarseness(subject)
 
     def inside(y: Tensor, p: Tensor) -> Tensor:
-        return coarser * (subject.norm(y) + subject.input_norm(p[:, :-1]).to(y.dtype))
+        return subject.norm(y) + subject.input_norm(p[:, :-1]).to(y.dtype)
 
     how = replace(
         shortened(search, proof),
@@ -163,11 +161,9 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         w = weight(y)
         return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
 
-    coarser = coarseness(subject)
-
     def terms(flat: Tensor, p: Tensor) -> Tensor:
         y = p[:, :-1].reshape(-1, *shape[1:])
-        return coarser * (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
+        return (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
 
     how = replace(
         search if proof.L0 is None else replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps)),

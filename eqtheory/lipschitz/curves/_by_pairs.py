@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from eqtheory.errors import InputError
+from eqtheory.lipschitz._precision import coarsest_unit, watched
 from eqtheory.lipschitz._witness import certified_slopes
 from eqtheory.lipschitz.curves._iteration import Iteration, attached, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
@@ -45,16 +46,17 @@ def curve_by_pairs(task: Task, iteration: Iteration, perturbation: float, *, giv
     y = start.repeat(width + 1, *[1] * (start.ndim - 1)) if given else G.initial_state(inputs).detach()
     record, solver, state = Record(task), attached(iteration, G, inputs), iteration.init(y)
     alive = torch.ones(y.shape[0], dtype=torch.bool, device=y.device)
-    wanted = set(task.wanted)
+    wanted, unit = set(task.wanted), 0.0
     for t in range(last + 1):
         with torch.no_grad():
-            g = G(y, inputs)
+            g, seen = watched(lambda at: G(at, inputs), y) if t == 0 else (G(y, inputs), unit)
+        unit = max(seen, coarsest_unit(points))
         alive = alive & finite_rows(g)
         safe = torch.where(spread(alive, g), g, y)
         if t in wanted:
             base = y[:batch].repeat(width, *[1] * (y.ndim - 1))
             slopes = certified_slopes(
-                base, y[batch:], points[:batch].repeat(width, 1), points[batch:], block.norm, G.norm, None
+                base, y[batch:], points[:batch].repeat(width, 1), points[batch:], block.norm, G.norm, None, unit=unit
             )
             steepest = slopes.reshape(width, batch).amax(dim=0, keepdim=True)
             record.measured([t], y[:batch], safe[:batch], steepest, alive[:batch], None)
