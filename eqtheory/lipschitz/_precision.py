@@ -59,11 +59,11 @@ def _unit(dtype: torch.dtype) -> float:
 
 
 @final
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers the coarsest type of any result."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.unit = 0.0
         self._types: set[torch.dtype] = set()
 

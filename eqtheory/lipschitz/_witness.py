@@ -15,7 +15,16 @@ from eqtheory.lipschitz._precision import watched
 from eqtheory.norms import Norm
 from eqtheory.roundoff import Rounding, gamma, unit_roundoff
 
-__all__ = ["ASSUMED_ROUNDINGS", "Map", "Witnessed", "certified_slopes", "labelled", "values_of", "watched_values"]
+__all__ = [
+    "ASSUMED_ROUNDINGS",
+    "Map",
+    "Witnessed",
+    "certified_slopes",
+    "labelled",
+    "slope_parts",
+    "values_of",
+    "watched_values",
+]
 
 Map = Callable[[Tensor], Tensor]
 """Points `(batch, ...)` to values `(batch, ...)`, each sample by itself."""
@@ -173,22 +182,51 @@ def certified_slopes(
     Returns:
         Shape `(batch,)`; zero where nothing is left, or where the points coincide.
     """
-    given = a.dtype
-    wide = torch.promote_types(torch.promote_types(given, values_a.dtype), torch.float32)
+    gap, error, distance = slope_parts(values_a, values_b, a, b, norm, output_norm, rounding, magnitude, unit=unit)
+    found = (gap - error).clamp_min(0) / torch.where(distance > 0, distance, 1.0)
+    found = torch.where(distance > 0, found, 0.0)
+    return found if found.dtype == a.dtype else (found * (1 - 2 * unit_roundoff(a.dtype))).to(a.dtype)
+
+
+def slope_parts(
+    values_a: Tensor,
+    values_b: Tensor,
+    a: Tensor,
+    b: Tensor,
+    norm: Norm,
+    output_norm: Norm,
+    rounding: Rounding | None,
+    magnitude: Tensor | None = None,
+    *,
+    unit: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `certified_slopes` is made of.
+
+    Args:
+        values_a: `f(a)`, shape `(batch, ...)`.
+        values_b: `f(b)`.
+        a: first points.
+        b: second points.
+        norm: norm on the arguments.
+        output_norm: norm on the values.
+        rounding: evaluation errors, or `None`.
+        magnitude: size of the terms inside an evaluation.
+        unit: unit roundoff of the coarsest type that an evaluation uses.
+
+    Returns:
+        The gap between the values, rounded down; the evaluation errors of both; the distance between the points, rounded up.
+    """
+    wide = torch.promote_types(torch.promote_types(a.dtype, values_a.dtype), torch.float32)
     values_a, values_b, a, b = (t.to(wide) for t in (values_a, values_b, a, b))
     sizes = output_norm(values_a), output_norm(values_b)
     if rounding is not None:
         # A declaration speaks of the state, which an image may be smaller than.
         states = (torch.maximum(size, norm(t)) for size, t in zip(sizes, (a, b), strict=True))
-        error = sum(rounding.error(size, t) for size, t in zip(states, (a, b), strict=True))
-        error = error * max(unit / unit_roundoff(wide), 1.0)
+        first, second = (rounding.error(size, t) for size, t in zip(states, (a, b), strict=True))
+        error = (first + second) * max(unit / unit_roundoff(wide), 1.0)
     else:
         inside = torch.maximum(norm(a), norm(b)) if magnitude is None else magnitude.to(wide)
         error = ASSUMED_ROUNDINGS * unit * (sizes[0] + sizes[1] + 2 * inside)
     count = max(a[0].numel(), values_a[0].numel()) + 4
     loss = gamma(4 * count, wide) if 4 * count * unit_roundoff(wide) < 0.5 else 0.5
-    gap = output_norm(values_b - values_a) * (1 - loss) - error
-    distance = norm(b - a) * (1 + loss)
-    found = gap.clamp_min(0) / torch.where(distance > 0, distance, 1.0)
-    found = torch.where(distance > 0, found, 0.0)
-    return found if given == wide else (found * (1 - 2 * unit_roundoff(given))).to(given)
+    return output_norm(values_b - values_a) * (1 - loss), error, norm(b - a) * (1 + loss)

@@ -205,5 +205,7 @@ class Weighted(Norm):
             limits, (low, high) = torch.finfo(v.dtype), self._ends
             if low < limits.tiny or high > limits.max:
                 came = f"weights from {low:.3g} to {high:.3g} for entries of {v.dtype}"
-                raise InputError("weights", came, "weights in the range of the type", "convert the state with .double()")
+                raise InputError(
+                    "weights", came, "weights in the range of the type", "convert the state with .double()"
+                )
         return self.weights.to(v)

@@ -14,6 +14,7 @@ from eqtheory.lipschitz._witness import certified_slopes
 from eqtheory.lipschitz.curves._iteration import Iteration, attached, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
 from eqtheory.lipschitz.curves._result import Curve
+from eqtheory.lipschitz.search._pairs import rounding_assumption
 from eqtheory.nests import Raveled, spread
 
 __all__ = ["curve_by_pairs"]
@@ -66,4 +67,7 @@ def curve_by_pairs(task: Task, iteration: Iteration, perturbation: float, *, giv
         proposal, state = solver.step(state, y, safe, alive)
         y = torch.where(spread(alive & finite_rows(proposal), y), proposal, safe)
     how = f"pairs at relative distance {perturbation:g} along {width} directions"
-    return record.finish(how=how, exact=False, assumptions=("the iteration adapts to the input: no upper side (N8)",))
+    rests = (rounding_assumption(None),)
+    return record.finish(
+        how=how, exact=False, assumptions=("the iteration adapts to the input: no upper side (N8)",), rests=rests
+    )

@@ -27,6 +27,10 @@ _STRETCH = 128
 _ROOM = 1 << 21
 """A stretch holds at most so many steps, and so many numbers."""
 _SMALL = 1 << 12
+_RESTS = (
+    "differentiable at the samples and along the iterates (at a kink autograd picks one number, which need not be a slope)",
+    "derivatives rounded to the type they were computed in",
+)
 
 
 def curve_by_tangents(task: Task, rounds: int, *, given: bool) -> Curve:
@@ -75,7 +79,12 @@ def curve_by_tangents(task: Task, rounds: int, *, given: bool) -> Curve:
         record.add(steps, states, goes, tangents, alive, upper.along(states, [weights(k) for k in steps], G.norm))
         t += len(steps)
     how = "derivatives along the whole input space" if block.spans else f"derivatives along {width} directions"
-    return record.finish(how=how, exact=block.spans and (width == 1 or is_attained(block.norm, G.norm)), assumptions=upper.assumptions)
+    return record.finish(
+        how=how,
+        exact=block.spans and (width == 1 or is_attained(block.norm, G.norm)),
+        assumptions=upper.assumptions,
+        rests=_RESTS,
+    )
 
 
 def _finite(tensors: list[Tensor]) -> bool:

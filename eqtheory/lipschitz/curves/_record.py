@@ -125,13 +125,14 @@ class Record:
             self._upper.append(upper)
         self._left = torch.where((self._left < 0) & ~alive, steps[-1], self._left)
 
-    def finish(self, *, how: str, exact: bool, assumptions: tuple[str, ...]) -> Curve:
+    def finish(self, *, how: str, exact: bool, assumptions: tuple[str, ...], rests: tuple[str, ...]) -> Curve:
         """Make the curve.
 
         Args:
             how: how the lower side was found.
             exact: whether it is the norm of the whole derivative.
             assumptions: what the upper side rests on, or why there is none.
+            rests: what the lower side rests on.
 
         Returns:
             The curve.
@@ -153,6 +154,7 @@ class Record:
             evaluations=(steps + 1) * (self.task.block.directions.shape[0] + 1),
             findings=self._findings(slopes, error),
             assumptions=assumptions,
+            rests=rests,
         )
 
     def _findings(self, slopes: Tensor, error: Tensor | None) -> tuple[Finding, ...]:

@@ -34,6 +34,7 @@ class Curve:
         evaluations: evaluations of the operator per sample up to and including `t`, tangents counted as one each, shape `(k,)`.
         findings: what was noticed.
         assumptions: what the upper side rests on, or why there is none.
+        rests: what the lower side rests on.
 
     Raises:
         BoundOrderError: a lower side exceeds the upper side.
@@ -52,6 +53,7 @@ class Curve:
     evaluations: Tensor
     findings: tuple[Finding, ...] = ()
     assumptions: tuple[str, ...] = ()
+    rests: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.upper is None:
@@ -93,8 +95,7 @@ class Curve:
             )
         row = int(rows[0])
         name = self.norms[0] if self.norms[0] == self.norms[1] else f"{self.norms[0]} to {self.norms[1]}"
-        rounded = "derivatives rounded to the type they were computed in"
-        lower = Bound(self.lower[row], Side.LOWER, f"{self.iteration}: {self.how}", Evidence.PROVED, name, (rounded,))
+        lower = Bound(self.lower[row], Side.LOWER, f"{self.iteration}: {self.how}", Evidence.PROVED, name, self.rests)
         if self.upper is None:
             return lower
         evidence = Evidence.PROVED if all("declared" not in text for text in self.assumptions) else Evidence.DECLARED

@@ -7,7 +7,6 @@ code itself, so that none is forgotten; what every module has besides (its param
 
 from __future__ import annotations
 
-from functools import cache
 from types import FunctionType
 
 from torch import nn
@@ -31,7 +30,6 @@ def replaced_method(layer: nn.Module, base: type[nn.Module]) -> str | None:
     return next((n for n in _needed(base) if n in vars(layer) or getattr(kind, n, None) is not getattr(base, n)), None)
 
 
-@cache
 def _needed(base: type[nn.Module]) -> tuple[str, ...]:
     found: list[str] = []
     waiting = [*_CALLS]

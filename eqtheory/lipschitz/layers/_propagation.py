@@ -161,7 +161,7 @@ def propagated_lipschitz(network: torch.nn.Sequential, low: Tensor, high: Tensor
 
 def _layers(network: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
     touched = network._forward_hooks or network._forward_pre_hooks  # noqa: SLF001  (no public way)
-    if touched or not _is(network, torch.nn.Sequential):
+    if touched or not isinstance(network, torch.nn.Sequential) or replaced_method(network, torch.nn.Sequential):
         yield name, network
         return
     for k, layer in enumerate(network):

@@ -2,7 +2,8 @@ r"""Steps that are affine in what depends on the arguments.
 
 Most of them have matrices without negative entries: copies, selections, repetitions, sums, means, interpolation. Of such a `T
 >= 0` the norms are read off images of ones: `|T|_sup = max T 1`, `|T|_1 = max T^T 1`, and `|T|_2 <= sqrt(|T|_1 |T|_sup)`; where
-`-T >= 0`, as for an average with a negative divisor, they are the sizes of these. A sum over `r` entries so has `r`, `1` and `sqrt(r)`, a broadcast `1`, `r` and `sqrt(r)`, a permutation one throughout.
+`-T >= 0`, as for an average with a negative divisor, they are the sizes of these. A sum over `r` entries so has `r`, `1` and
+`sqrt(r)`, a broadcast `1`, `r` and `sqrt(r)`, a permutation one throughout.
 
 Fourier transforms of `N` points are `sqrt(N)` times unitary in l2, and have `N` entries of modulus one in every row and
 column. Half a spectrum of a real signal stands for two: `sqrt(2)` more in l2 and twice as much in l1.
