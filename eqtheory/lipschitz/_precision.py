@@ -1,8 +1,8 @@
 """The coarsest arithmetic of one evaluation: what a map rounds to inside, whatever goes in and comes out.
 
 Autocast, casts and parameters of a narrower type round where the types of arguments and values do not show it, and slopes of close
-pairs are then rounding. So one evaluation is watched: every operation says of what type its results are, and the largest unit roundoff
-among them, the arguments and the value counts. Products in single precision that the settings of torch allow to be rounded to
+pairs are then rounding. So one evaluation is watched: every operation whose result is of a coarser type than one of its operands narrows
+what it was given, and the largest unit roundoff among such results, the arguments and the value counts. Products in single precision that the settings of torch allow to be rounded to
 TensorFloat-32 or bfloat16 count as such. Not seen: what leaves torch (numpy), and what a compiled kernel does between its results.
 """
 
@@ -60,12 +60,11 @@ def _unit(dtype: torch.dtype) -> float:
 
 @final
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Remembers the coarsest type of any result."""
+    """Remembers the coarsest type to which anything was narrowed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.unit = 0.0
-        self._types: set[torch.dtype] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -77,15 +76,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         del types
         out = func(*args, **(kwargs or {}))
-        for t in (out,) if isinstance(out, Tensor) else pytree.tree_leaves(out):
-            if not isinstance(t, Tensor):
-                continue
-            if t.dtype not in self._types:
-                self._types.add(t.dtype)
-                self.unit = max(self.unit, _unit(t.dtype))
+        finest = min((_unit(t.dtype) for t in _floating((args, kwargs))), default=1.0)
+        for t in _floating(out):
+            unit = _unit(t.dtype)
+            if unit > finest:  # narrowed; constants that are made in a narrow type round nothing
+                self.unit = max(self.unit, unit)
             if t.dtype == torch.float32 and func.overloadpacket.__name__ in _PRODUCTS:
                 self.unit = max(self.unit, _products(t.device.type))
         return out
+
+
+def _floating(nest: Any) -> list[Tensor]:
+    leaves = (nest,) if isinstance(nest, Tensor) else pytree.tree_leaves(nest)
+    return [t for t in leaves if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())]
 
 
 def _products(device: str) -> float:
