@@ -1,9 +1,10 @@
 """The coarsest arithmetic of one evaluation: what a map rounds to inside, whatever goes in and comes out.
 
 Autocast, casts and parameters of a narrower type round where the types of arguments and values do not show it, and slopes of close
-pairs are then rounding. So one evaluation is watched: every operation whose result is of a coarser type than one of its operands narrows
-what it was given, and the largest unit roundoff among such results, the arguments and the value counts. Products in single precision that the settings of torch allow to be rounded to
-TensorFloat-32 or bfloat16 count as such. Not seen: what leaves torch (numpy), and what a compiled kernel does between its results.
+pairs are then rounding. So one evaluation is watched: every operation whose result is of a coarser type than one of its operands
+narrows what it was given, and the largest unit roundoff among such results, the arguments and the value counts. Products in single
+precision that the settings of torch allow to be rounded to TensorFloat-32 or bfloat16 count as such. Not seen: what leaves torch
+(numpy), and what a compiled kernel does between its results.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _slabs(torus: Torus, stride: Sequence[int], each: int) -> Iterator[list[Tens
     parts: list[Sequence[Tensor]] = []
     for count in reversed(counts):
         room = max(1, _ROOM // each)
-        parts.append(torch.arange(count).split(room))
+        parts.append(torch.split(torch.arange(count), room))
         each *= min(room, count)
     yield from (list(reversed(chosen)) for chosen in product(*parts))
 
