@@ -17,6 +17,7 @@ from eqtheory.theorems import (
     closure,
     fastest_schedule,
     growth,
+    imaging,
     implicit_gradient,
     inexactness,
     jacobian_free,
@@ -66,6 +67,7 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         naive_averaging,
         implicit_gradient,
         jacobian_free,
+        imaging,
         inexactness,
         closure,
     )

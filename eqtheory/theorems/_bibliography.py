@@ -56,4 +56,14 @@ BIBLIOGRAPHY = {
         "@article{markov1889,\n  title = {On a question by D. I. Mendeleev},\n  author = {Markov, Andrei A.},\n"
         "  journal = {Zapiski Imperatorskoi Akademii Nauk},\n  volume = {62},\n  pages = {1--24},\n  year = {1889}\n}"
     ),
+    "combettes2005": (
+        "@article{combettes2005,\n  title = {Signal recovery by proximal forward-backward splitting},\n"
+        "  author = {Combettes, Patrick L. and Wajs, Val{\\'e}rie R.},\n  journal = {Multiscale Modeling and Simulation},\n"
+        "  volume = {4},\n  number = {4},\n  pages = {1168--1200},\n  year = {2005}\n}"
+    ),
+    "geman1995": (
+        "@article{geman1995,\n  title = {Nonlinear image recovery with half-quadratic regularization},\n"
+        "  author = {Geman, Donald and Yang, Chengda},\n  journal = {IEEE Transactions on Image Processing},\n"
+        "  volume = {4},\n  number = {7},\n  pages = {932--946},\n  year = {1995}\n}"
+    ),
 }

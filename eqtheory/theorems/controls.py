@@ -26,7 +26,7 @@ CONTROLS = (
         id="N2",
         slug="no-contraction",
         title="No contraction in the state",
-        theorems=("T1", "T4", "T5", "T7", "T14", "T15"),
+        theorems=("T1", "T4", "T5", "T7", "T10", "T14", "T15"),
         drops="(R1)",
         instance="y + x with x != 0; -y; a rotation of the plane by a right angle",
         prediction="no fixed point; Picard oscillates with period 2; Picard circles at constant distance while averaging converges",
@@ -71,8 +71,8 @@ CONTROLS = (
             "d_yG = [[0, 0], [1/2, 0]] and v = (1, -4)"
         ),
         prediction=(
-            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = 10 "
-            "with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
+            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = "
+            "10 with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
             "|d_yG| = 1/2, M has full column rank and cond(M^T M) = 1"
         ),
     ),
@@ -97,5 +97,33 @@ CONTROLS = (
             "not Lipschitz on the whole set"
         ),
         source=Source.CLASSICAL,
+    ),
+    Control(
+        id="N10",
+        slug="null-space",
+        title="An observation with a null space, and a prior that is merely nonexpansive",
+        theorems=("T10",),
+        drops="s > 0: a smallest singular value above zero over the whole state space",
+        instance=(
+            "A = (1, 0) on the plane with M = [-1,1]^2, and with the nonexpansive prior step z -> z + (0, 1); for comparison M = the "
+            "first axis, which meets the null space in 0 only"
+        ),
+        prediction=(
+            "with the square, every (0, t) with |t| <= 1 is a fixed point at x = 0 of both operators, and pairs of them do not move; "
+            "with the shift there is no fixed point, iterates drift by 1 a step; with the axis both contract: s > 0 is enough, not "
+            "necessary"
+        ),
+    ),
+    Control(
+        id="N11",
+        slug="set-not-convex",
+        title="A set that is not convex, far away from it",
+        theorems=("T10",),
+        drops="convexity of M",
+        instance="the sphere of radius 1 in R, that is M = {-1, 1}, with A = 1; on the plane, at the distance r of its centre",
+        prediction=(
+            "the proximal step jumps at 0, so for every claimed L0 a pair violates (R2); one observation has two fixed points, of which "
+            "one is not a minimiser; F_alpha jumps by 2 alpha/(1 + alpha) at x = 0; on the plane the projection has the slope 1/r"
+        ),
     ),
 )

@@ -16,6 +16,17 @@ from eqtheory.theorems import THEOREMS, Inequality, contraction, simplicity
 from eqtheory.theorems._types import inequality
 from eqtheory.theorems.banach import a_posteriori, a_priori, residual_bound
 from eqtheory.theorems.closure import cascade_contraction, encoded_budget, max_of
+from eqtheory.theorems.imaging import (
+    data_stability,
+    half_quadratic_budget,
+    half_quadratic_contraction,
+    half_quadratic_simplicity,
+    proximal_gradient_contraction,
+    proximal_gradient_simplicity,
+    proximal_step,
+    stability,
+    stationarity,
+)
 from eqtheory.theorems.implicit_gradient import (
     certificate,
     gradient_certificate,
@@ -199,6 +210,26 @@ BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
         },
         F(1),
     ),
+    (proximal_step, {"c": F(1, 3), "distance_squared": F(8), "moved_squared": F(2), "left_squared": F(6)}, F(2)),
+    (
+        # |1 - 1/4| = 3/4 at the smallest singular value, |1 - 9/4| = 5/4 at the largest: 4 times that on the right.
+        proximal_gradient_contraction,
+        {"gap_after": F(1), "gap_before": F(4), "gamma": F(1, 4), "smallest": F(1), "norm": F(3)},
+        F(4),
+    ),
+    (
+        # Here the smallest one decides: |1 - 1/4| = 3/4 against 0.
+        proximal_gradient_contraction,
+        {"gap_after": F(1), "gap_before": F(4), "gamma": F(1), "smallest": F(1, 2), "norm": F(1)},
+        F(2),
+    ),
+    (proximal_gradient_simplicity, {"gap": F(1), "delta": F(4), "gamma": F(1, 2), "norm": F(3)}, F(5)),
+    (half_quadratic_contraction, {"gap_after": F(1), "gap_before": F(9), "beta": F(1, 2), "smallest": F(1)}, F(2)),
+    (half_quadratic_simplicity, {"gap": F(1), "delta": F(6), "beta": F(2), "steepest": F(1)}, F(1)),
+    (half_quadratic_budget, {"gap": F(1, 2), "delta": F(3), "beta": F(2)}, F(7)),
+    (stationarity, {"residual": F(1, 2)}, F(-1, 2)),
+    (data_stability, {"image_gap": F(1), "delta": F(3)}, F(2)),
+    (stability, {"gap": F(2), "delta": F(3), "smallest": F(1, 2)}, F(2)),
     *GROWTH_BY_HAND,
 ]
 
