@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -31,9 +32,9 @@ class DenoiserSize(Enum):
     """How large a denoiser is; parameters for three colours."""
 
     SMALL = _Shape((24, 40), blocks=1, fold=2, residual=True)
-    """About 0.1 million parameters, at half resolution: trains in minutes on one core."""
+    """About 63 thousand parameters, at half resolution: trains in minutes on one core."""
     BASE = _Shape((32, 64, 128), blocks=2, fold=1, residual=True)
-    """About 1.5 million parameters."""
+    """About 1 million parameters."""
     PAPER = _Shape((64, 128, 256, 512), blocks=4, fold=1, residual=False)
     """32.64 million parameters: the architecture of DRUNet."""
 
@@ -89,12 +90,12 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         if channels < 1:
-            raise DomainError("channels", came=channels, needed="at least 1", remedy="give the number of colours")
+            raise DomainError("channels", came=str(channels), needed="at least 1", remedy="give the number of colours")
         self.size, self.channels = size, channels
         shape = size.value
         widths, folded = shape.widths, shape.fold**2
         self.head = _conv((channels + 1) * folded, widths[0])
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(
             nn.Sequential(_stage(narrow, shape.blocks), nn.Conv2d(narrow, wide, 2, stride=2, bias=False))
             for narrow, wide in pairs

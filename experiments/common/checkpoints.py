@@ -18,10 +18,8 @@ __all__ = ["load_module", "load_tensors", "random_generator", "save_module", "sa
 def _safetensors() -> Any:
     try:
         import safetensors.torch as found
-    except ImportError as error:
-        raise MissingDependencyError(
-            "checkpoints", came="no safetensors", needed="safetensors", remedy="pip install 'eqtheory[imaging]'"
-        ) from error
+    except ImportError:
+        raise MissingDependencyError("safetensors", "imaging") from None
     return found
 
 

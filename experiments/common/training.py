@@ -105,7 +105,7 @@ def train(
             group["lr"] = schedule.rate_at(step)
         optimizer.zero_grad(set_to_none=True)
         value = loss(step)
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         size = nn.utils.clip_grad_norm_(parameters.values(), schedule.clip)
         if not (math.isfinite(value.item()) and math.isfinite(size.item())):
             raise NonFiniteError(

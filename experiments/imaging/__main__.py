@@ -11,8 +11,8 @@ from experiments.common.record import load_preset
 from experiments.imaging.figures import draw
 from experiments.imaging.measure import FOLDER, measure
 from experiments.imaging.shipped import ship
-from experiments.imaging.transfer import compare_on
 from experiments.imaging.training import Run, train_all
+from experiments.imaging.transfer import compare_on
 
 
 def main(

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from eqtheory.constructions import CircularBlur, HalfQuadraticSplitting, ProximalGradient
+from eqtheory.errors import ShapeError
 from eqtheory.gradients import Gradient, Implicit, fixed_point
 from eqtheory.learned import Denoiser
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import OnFailure, Picard, Solution, Solver, Stop
+from eqtheory.validate import require_finite
 
-__all__ = ["ImplicitModel", "LearnedPrior", "OnePass", "Unrolled", "observe"]
+__all__ = ["ImplicitModel", "LearnedPrior", "OnePass", "Unrolled", "observe", "require_observation"]
 
 _PICARD = Picard()
 _IMPLICIT = Implicit()
@@ -39,6 +41,27 @@ def observe(clean: Tensor, blur: CircularBlur, noise: float, generator: torch.Ge
         Observations, the shape of `clean`.
     """
     return blur(clean) + noise * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+
+
+def require_observation(x: Tensor, blur: CircularBlur) -> None:
+    """Check that observations are colour images of the blur's size without NaN.
+
+    Args:
+        x: observations.
+        blur: that is said to have made them.
+
+    Raises:
+        ShapeError: grey, without a batch axis, or of another size.
+        NonFiniteError: a pixel is NaN or infinite.
+    """
+    if x.ndim != 4 or x.shape[1] != 3 or tuple(x.shape[-2:]) != blur.size:
+        raise ShapeError(
+            "x",
+            came=f"shape {tuple(x.shape)}",
+            needed=f"colour images of the blur's size: (batch, 3, {blur.size[0]}, {blur.size[1]})",
+            remedy="expand grey images to three channels; build the blur for the images' size",
+        )
+    require_finite("x", x, "repair or drop that image")
 
 
 @final
@@ -102,7 +125,7 @@ class ImplicitModel(nn.Module):
         blur: CircularBlur,
         *,
         stop: Stop,
-        solver: Solver[object] = _PICARD,
+        solver: Solver[Any] = _PICARD,
         gradient: Gradient = _IMPLICIT,
         on_failure: OnFailure = OnFailure.RETURN,
     ) -> Solution:
@@ -119,6 +142,7 @@ class ImplicitModel(nn.Module):
         Returns:
             The solution; its value is the image.
         """
+        require_observation(x, blur)
         return fixed_point(self.operator(blur), x, solver=solver, stop=stop, gradient=gradient, on_failure=on_failure)
 
     def forward(self, x: Tensor, blur: CircularBlur, steps: int = 100) -> Tensor:
@@ -153,11 +177,12 @@ class OnePass(nn.Module):
 
         Args:
             x: observations.
-            blur: not used.
+            blur: of their size; the network is not told of it.
 
         Returns:
             Images.
         """
+        require_observation(x, blur)
         return self.prior(x)
 
 
@@ -188,7 +213,8 @@ class Unrolled(nn.Module):
         Returns:
             Images.
         """
+        require_observation(x, blur)
         y = torch.zeros_like(x)
         for stage in self.stages:
-            y = stage.operator(blur)(y, x)
+            y = cast("ImplicitModel", stage).operator(blur)(y, x)
         return y

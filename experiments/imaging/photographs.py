@@ -177,6 +177,9 @@ def bundled(part: Literal["train", "val", "test"]) -> Photographs:
 
     Returns:
         The photographs.
+
+    Raises:
+        InputError: a package is not installed.
     """
     from importlib.util import find_spec
 
