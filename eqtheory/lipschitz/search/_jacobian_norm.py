@@ -202,6 +202,9 @@ def exact_jacobian_norm(
     Raises:
         NonFiniteError: a value or a derivative is not finite.
     """
+    if torch.is_inference_mode_enabled():  # nothing is differentiated there
+        with torch.inference_mode(mode=False):
+            return exact_jacobian_norm(function, x.clone(), norm=norm, output_norm=output_norm)
     chosen = norm or Euclidean()
     out = output_norm or chosen
     near, found = Nearby(chosen, out), []
