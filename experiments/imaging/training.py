@@ -115,6 +115,7 @@ def train_model(
     model = build(name, config, denoiser)
     blur = CircularBlur(kernel, (config["patch"], config["patch"]))
     gradient = GRADIENTS["implicit" if name.endswith("implicit_gradient") else "jacobian_free"]()
+    wanted = stage["hqs_factor" if name.startswith("hqs") else "pgd_factor"]
     stop, solver = Stop(rtol=stage["rtol"], max_steps=stage["max_steps"]), Anderson()
 
     def loss(step: int) -> Tensor:
@@ -125,7 +126,7 @@ def train_model(
             return (model(x, blur) - clean).square().mean()
         value = model.solve(x, blur, stop=stop, solver=solver, gradient=gradient).value
         factor = residual_contraction(model.operator(blur), value, x)
-        excess = (factor - stage["factor"]).relu().square().mean()
+        excess = (factor - wanted).relu().square().mean()
         return (value - clean).square().mean() + stage["penalty"] * excess
 
     about = {
