@@ -25,6 +25,7 @@ def main(
     images: Path | None = None,
     kernel: Path | None = None,
     results: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Train, measure, or draw what was measured.
 
@@ -37,6 +38,7 @@ def main(
         images: with `measure`, a folder of photographs to compare the models on.
         kernel: with `measure`, a blur kernel (`.npy` or an image); a drawn camera shake by default.
         results: folder of results; the experiment's own by default.
+        workers: with `measure`, processes.
     """
     config = load_preset(FOLDER, preset)
     chosen, out = list(seeds or config["seeds"]), results or FOLDER / "results"
@@ -50,7 +52,7 @@ def main(
         for name, score in found["psnr"].items():
             print(f"{name}: {score:.2f} dB")
     elif command == "measure":
-        found = measure(preset, runs=runs / preset, seeds=chosen, results=out)
+        found = measure(preset, runs=runs / preset, seeds=chosen, results=out, workers=workers)
         for name, row in found["table"].items():
             print(f"{name}: {row['psnr_mean']:.2f} dB, spread {row['psnr_spread']:.2f}, {row['parameters']} parameters")
     else:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from eqtheory.constructions import CircularBlur
+from eqtheory.learned import Denoiser
 from eqtheory.solvers import Stop
 from experiments.common.checkpoints import random_generator
 from experiments.common.record import load_preset, write_result
@@ -20,7 +23,7 @@ from experiments.imaging.inspection import audited, gradient_biases
 from experiments.imaging.models import ImplicitModel, observe
 from experiments.imaging.photographs import Photographs, kernel_of_reference, split
 from experiments.imaging.quality import psnr, ssim
-from experiments.imaging.shipped import load_all
+from experiments.imaging.shipped import load, load_all
 from experiments.imaging.training import Run
 
 __all__ = ["FOLDER", "measure", "reconstruct", "score", "summary", "test_set"]
@@ -97,7 +100,7 @@ def measure(
     runs: Path,
     seeds: list[int] | None = None,
     results: Path | None = None,
-    say: Callable[[str], None] = print,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Run all measurements of a preset and write them.
 
@@ -106,46 +109,53 @@ def measure(
         runs: folder of training checkpoints; what is missing there is taken from the shipped models.
         seeds: the preset's by default; shipped models are measured once.
         results: folder for `imaging.json`.
-        say: told what is done.
+        workers: processes; seeds, peers and audits are independent of each other.
 
     Returns:
         What was measured.
     """
     config = load_preset(FOLDER, preset)
-    out, how = results or FOLDER / "results", config["measure"]
-    torch.set_num_threads(config["threads"])
-    kernel, kernel_name = kernel_of_reference(config["kernel"])
-    blur = CircularBlur(kernel, (how["crop"], how["crop"]))
-    test, validation = split("test"), split("val")
-    clean, x = test_set(test, blur, config["noise"], how["images"])
-    tuning = test_set(validation, blur, config["noise"], min(TRIALS, how["images"]))
-    measured: dict[str, Any] = {"kernel": kernel_name, "photographs": test.source, "observation": score(x, clean, x)}
+    out = results or FOLDER / "results"
     trained = [seed for seed in seeds or config["seeds"] if Run(config, seed, runs).path("denoiser").exists()]
-    measured["models"], measured["shipped"] = [], not trained
-    for seed in trained or [config["seeds"][0]]:
-        say(f"seed {seed}")
-        models = load_all(Run(config, seed, runs), out)
-        measured["models"].append(_one_seed(models, seed, clean, x, blur, config, say))
-        if seed == (trained or [config["seeds"][0]])[0]:
-            measured["peers"] = _peers(models["denoiser"], tuning, clean, x, blur, say)
-            measured["audits"] = _inspect(models, validation, kernel, config, say)
+    chosen = trained or [config["seeds"][0]]
+    # One after the other, or in processes of their own; the longest ones first.
+    tasks = [*(partial(_one_seed, preset, seed, runs, out) for seed in chosen)]
+    tasks += [partial(_peers, preset, chosen[0], runs, out), partial(_inspect, preset, chosen[0], runs, out)]
+    if workers == 1:
+        parts = [task() for task in tasks]
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            parts = [future.result() for future in [pool.submit(task) for task in tasks]]
+    _, clean, x, kernel_name, source = _prepared(config)
+    measured: dict[str, Any] = {
+        "kernel": kernel_name,
+        "photographs": source,
+        "observation": score(x, clean, x),
+        "models": parts[:-2],
+        "shipped": not trained,
+        "peers": parts[-2],
+        "audits": parts[-1],
+    }
     measured["table"] = summary(measured)
     write_result(out / "imaging.json", config={"preset": preset, **config}, measured=measured)
     return measured
 
 
-def _one_seed(
-    models: dict[str, nn.Module],
-    seed: int,
-    clean: Tensor,
-    x: Tensor,
-    blur: CircularBlur,
-    config: dict[str, Any],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+def _prepared(config: dict[str, Any]) -> tuple[CircularBlur, Tensor, Tensor, str, str]:
+    torch.set_num_threads(config["threads"])
+    kernel, name = kernel_of_reference(config["kernel"])
+    how, test = config["measure"], split("test")
+    blur = CircularBlur(kernel, (how["crop"], how["crop"]))
+    clean, x = test_set(test, blur, config["noise"], how["images"])
+    return blur, clean, x, name, test.source
+
+
+def _one_seed(preset: str, seed: int, runs: Path, out: Path) -> dict[str, Any]:
+    config = load_preset(FOLDER, preset)
+    blur, clean, x, _, _ = _prepared(config)
     how = config["measure"]
     found: dict[str, Any] = {"seed": seed, "scores": {}, "curves": {}}
-    for name, model in models.items():
+    for name, model in load_all(Run(config, seed, runs), out).items():
         if name == "denoiser":
             continue
         images, counts = reconstruct(model, x, blur, how["steps"])
@@ -154,12 +164,10 @@ def _one_seed(
             "iterations": float(counts.double().mean()),
         }
         found["scores"][name] = row
-        say(f"  {name}: {row['psnr']:.3f} dB, ssim {row['ssim']:.4f}, {row['iterations']:.1f} iterations")
+        print(f"{name}, seed {seed}: {row['psnr']:.3f} dB, {row['iterations']:.1f} iterations", flush=True)
         if isinstance(model, ImplicitModel):
-            found["curves"][name] = _curves(model, clean, x, blur, how)
-            say(
-                f"  {name}: slopes {_short(found['curves'][name]['slope'])}, PSNR {_short(found['curves'][name]['psnr'])}"
-            )
+            found["curves"][name] = one = _curves(model, clean, x, blur, how)
+            print(f"{name}, seed {seed}: slopes {_short(one['slope'])}; PSNR {_short(one['psnr'])}", flush=True)
     return found
 
 
@@ -188,38 +196,30 @@ def _curves(model: ImplicitModel, clean: Tensor, x: Tensor, blur: CircularBlur, 
     }
 
 
-def _peers(
-    denoiser: nn.Module,
-    tuning: tuple[Tensor, Tensor],
-    clean: Tensor,
-    x: Tensor,
-    blur: CircularBlur,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+def _peers(preset: str, seed: int, runs: Path, out: Path) -> dict[str, Any]:
+    config = load_preset(FOLDER, preset)
+    blur, clean, x, _, _ = _prepared(config)
+    tuning = test_set(split("val"), blur, config["noise"], min(TRIALS, config["measure"]["images"]))
     found = {}
-    for peer in peers(denoiser):  # type: ignore[arg-type]
+    for peer in peers(cast("Denoiser", load("denoiser", Run(config, seed, runs), out))):
         method, chosen = tune(peer, *tuning, blur)
         restored = torch.cat([method(part, blur) for part in torch.split(x, 20)])
         found[peer.name] = score(restored, clean, x) | {"chosen": chosen}
-        say(f"  {peer.name} {chosen}: {found[peer.name]['psnr']:.3f} dB")
+        print(f"{peer.name} {chosen}: {found[peer.name]['psnr']:.3f} dB", flush=True)
     return found
 
 
-def _inspect(
-    models: dict[str, nn.Module],
-    photographs: Photographs,
-    kernel: Tensor,
-    config: dict[str, Any],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    found = {}
-    how, noise = config["measure"], config["noise"]
-    for name, model in models.items():
-        if isinstance(model, ImplicitModel) and name in how["audits"]:
-            audit = audited(model, photographs, kernel, noise, size=how["audit_size"], samples=how["audit_samples"])
-            bias = gradient_biases(model, photographs, kernel, noise, size=how["audit_size"], samples=2)
-            found[name] = {"audit": audit, "gradient_bias": bias}
-            say(f"  audit of {name}: {audit['conclusion']}")
+def _inspect(preset: str, seed: int, runs: Path, out: Path) -> dict[str, Any]:
+    config = load_preset(FOLDER, preset)
+    torch.set_num_threads(config["threads"])
+    kernel, _ = kernel_of_reference(config["kernel"])
+    photographs, how, found = split("val"), config["measure"], {}
+    for name in how["audits"]:
+        model = cast("ImplicitModel", load(name, Run(config, seed, runs), out))
+        where = {"photographs": photographs, "kernel": kernel, "noise": config["noise"], "size": how["audit_size"]}
+        audit = audited(model, **where, samples=how["audit_samples"])
+        found[name] = {"audit": audit, "gradient_bias": gradient_biases(model, **where, samples=2)}
+        print(f"audit of {name}: {audit['conclusion']}", flush=True)
     return found
 
 

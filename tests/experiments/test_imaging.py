@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         patch.delenv("EQTHEORY_DATA", raising=False)
         train_all(Run(CONFIG, 0, runs))
         ship(Run(CONFIG, 0, runs), results)
-        measure("smoke", runs=runs, results=results, say=lambda _: None)
+        measure("smoke", runs=runs, results=results)
     return runs, results
 
 
