@@ -1,0 +1,162 @@
+r"""How far a pair `(y, p)` is from solving a linear program, and what it proves about the optimal value.
+
+**Residuals.** `y` is inside its bounds and `p` is not negative on inequalities. With `r = c + A^T p`:
+
+- primal residual: `A y - b` on equations, its positive part on inequalities;
+- dual residual: the part of `r` that only a missing bound could carry: negative `r_j` without `u_j`, positive `r_j` without `l_j`;
+- gap: `c . y` minus the dual value `-b . p + sum of r_j l_j (r_j > 0) + sum of r_j u_j (r_j < 0)` over the bounds there are.
+
+The relative KKT error is the largest of `|primal| / (1 + |b|)`, `|dual| / (1 + |c|)` and `|gap| / (1 + |c . y| + |dual value|)`, as codes
+for large linear programs stop on it.
+
+**What they prove.** Let `y*`, `p*` be any optimal pair, `V` the optimal value, `v` and `w` the primal and dual residuals. Weak duality
+with `r_j y*_j >= -|w_j| |y*_j|` where a bound is missing, and convexity of `V` in `b`, for which `-p*` is a subgradient of `-V`:
+
+    dual value - sum |w_j| |y*_j|  <=  V  <=  c . y + sum |v_i| |p*_i|.
+
+Where the residuals vanish this needs nothing. Where they do not, the bracket rests on how large an optimal pair is; it is formed for
+pairs at most twice as large as the one found (and at most 2 where that is smaller), and says so. Sums of `k` terms are granted
+`gamma_k` of their absolute values.
+
+References:
+    Applegate et al. 2021, NeurIPS 34, for the measures; the bracket is worked out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from eqtheory.bounds import Bound, Bracket, Evidence, Side
+from eqtheory.constructions.linear_programming._program import LinearProgram
+from eqtheory.roundoff import gamma
+
+__all__ = ["Optimality", "optimality"]
+
+
+@dataclass(frozen=True)
+class Optimality:
+    """Residuals, values and the relative KKT error of pairs; every tensor has shape `(batch,)`.
+
+    Args:
+        primal_value: `c . y`.
+        dual_value: value of the dual, its residual left out.
+        primal_residual: Euclidean norm.
+        dual_residual: Euclidean norm.
+        relative_error: the relative KKT error.
+        lower: lower side of the bracket of the optimal value.
+        upper: upper side.
+        primal_size: size of optimal multipliers up to which `upper` holds; 0 where it needs none.
+        dual_size: size of an optimal point up to which `lower` holds; 0 where it needs none.
+    """
+
+    primal_value: Tensor
+    dual_value: Tensor
+    primal_residual: Tensor
+    dual_residual: Tensor
+    relative_error: Tensor
+    lower: Tensor
+    upper: Tensor
+    primal_size: Tensor
+    dual_size: Tensor
+
+    @property
+    def gap(self) -> Tensor:
+        """Width of the bracket of the optimal value."""
+        return self.upper - self.lower
+
+    def bracket(self, instance: int = 0) -> Bracket:
+        """Bracket the optimal value of one instance.
+
+        Args:
+            instance: which one.
+
+        Returns:
+            Both sides, with what they rest on.
+        """
+
+        def bound(value: Tensor, side: Side, size: Tensor, what: str) -> Bound:
+            limit = float(size[instance])
+            rests = (f"{what} of size at most {limit:.3g}",) if limit else ()
+            return Bound(float(value[instance]), side, "weak duality", Evidence.PROVED, assumptions=rests)
+
+        return Bracket(
+            bound(self.lower, Side.LOWER, self.dual_size, "an optimal point"),
+            bound(self.upper, Side.UPPER, self.primal_size, "optimal multipliers"),
+        )
+
+
+def optimality(program: LinearProgram, y: Tensor, p: Tensor) -> Optimality:
+    """Measure pairs.
+
+    Args:
+        program: the programs.
+        y: points, shape `(batch, n)`; taken into their bounds first.
+        p: multipliers, shape `(batch, m)`; made admissible first.
+
+    Returns:
+        What they are worth. Cost: a few operations per non-zero.
+    """
+    y, p = torch.clamp(y, program.l, program.u), program.projected(p)
+    lower, upper = program.lower, program.upper
+    across = program.times(y) - program.b
+    over = torch.where(program.equality, across, across.clamp_min(0.0))
+    reduced = program.c + program.transposed(p)
+    end = torch.where(reduced > 0, lower, upper)
+    carried = torch.isfinite(end) | (reduced == 0)
+    end = torch.where(torch.isfinite(end) & (reduced != 0), end, 0.0)
+    left = torch.where(carried, 0.0, reduced)
+    primal_value = (program.c * y).sum(dim=1)
+    dual_value = (reduced * end).sum(dim=1) - (program.b * p).sum(dim=1)
+    primal_residual = torch.linalg.vector_norm(over, dim=1)
+    dual_residual = torch.linalg.vector_norm(left, dim=1)
+    parts = [
+        primal_residual / (1 + torch.linalg.vector_norm(program.b, dim=1)),
+        dual_residual / (1 + torch.linalg.vector_norm(program.c, dim=1)),
+        (primal_value - dual_value).abs() / (1 + primal_value.abs() + dual_value.abs()),
+    ]
+    # What rounding can have done to sums of at most m + n terms, behind the residuals and in the values.
+    slack = gamma(program.shape[1] + program.shape[2] + 4, y.dtype)
+    absolute = replace(program, entries=program.entries.abs())
+    rows_off = slack * (absolute.times(y.abs()) + program.b.abs())
+    columns_off = slack * (absolute.transposed(p.abs()) + program.c.abs())
+    above, multiplier = _lost_above(program, p, across, over, rows_off)
+    below, point = _lost_below(program, y, reduced, columns_off, carried)
+    above = above + slack * (program.c * y).abs().sum(dim=1)
+    below = below + slack * ((reduced * end).abs().sum(dim=1) + (program.b * p).abs().sum(dim=1))
+    return Optimality(
+        primal_value,
+        dual_value,
+        primal_residual,
+        dual_residual,
+        torch.stack(parts).amax(dim=0),
+        dual_value - below,
+        primal_value + above,
+        multiplier,
+        point,
+    )
+
+
+def _lost_above(
+    program: LinearProgram, p: Tensor, across: Tensor, over: Tensor, off: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What violated rows can be worth, and the size of multipliers it holds for; rows that rounding could have violated count too."""
+    doubtful = torch.where(program.equality, off > 0, across > -off)
+    violated = torch.where(doubtful, over.abs() + off, 0.0).sum(dim=1)
+    size = 2 * torch.cat([p.abs(), p.new_ones(p.shape[0], 1)], dim=1).amax(dim=1)
+    return violated * size, torch.where(violated > 0, size, 0.0)
+
+
+def _lost_below(
+    program: LinearProgram, y: Tensor, reduced: Tensor, off: Tensor, carried: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What reduced costs without a bound can be worth, and the size of points it holds for; signs that are not certain count too."""
+    lower, upper = program.lower, program.upper
+    other = torch.where(reduced > 0, upper, lower)
+    doubtful = (reduced.abs() <= off) & (off > 0) & ~(torch.isfinite(other) & carried)
+    left = torch.where(carried & ~doubtful, 0.0, reduced.abs() + off).sum(dim=1)
+    reach = torch.maximum(*(torch.where(torch.isfinite(end), end.abs(), 0.0) for end in (lower, upper)))
+    size = 2 * y.abs().amax(dim=1).clamp_min(1.0)
+    return left * size + (off * reach).sum(dim=1), torch.where(left > 0, size, 0.0)
