@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eqtheory.constructions.linear_programming._basis import OptimalBasis, optimal_basis
 from eqtheory.constructions.linear_programming._optimality import Optimality, optimality
 from eqtheory.constructions.linear_programming._perturbation import (
     LargestPart,
@@ -22,6 +23,7 @@ __all__ = [
     "LinearProgram",
     "LinearSolution",
     "LinearStatus",
+    "OptimalBasis",
     "Optimality",
     "PrimalDual",
     "ProgramPart",
@@ -30,6 +32,7 @@ __all__ = [
     "block_diagonal",
     "equilibrated",
     "farkas_radius",
+    "optimal_basis",
     "optimality",
     "part_distances",
     "perturbed",

@@ -56,34 +56,41 @@ class Products:
         self._matrix = _compressed(rows, columns, entries, (batch * m, batch * n))
         self._transpose = _compressed(columns, rows, entries, (batch * n, batch * m))
 
-    def times(self, y: Tensor) -> Tensor:
-        """Apply the matrices.
+    def times(self, y: Tensor, plus: Tensor) -> Tensor:
+        """Apply the matrices and add.
 
         Args:
             y: shape `(batch, n)`.
+            plus: shape `(batch, m)`.
 
         Returns:
-            Shape `(batch, m)`.
+            `A y + plus`, shape `(batch, m)`.
         """
-        return torch.mv(self._matrix, y.reshape(-1)).reshape(self.shape[0], self.shape[1])
+        return torch.mv(self._matrix, y.reshape(-1)).view(plus.shape) + plus
 
-    def transposed(self, p: Tensor) -> Tensor:
-        """Apply the transposes.
+    def transposed(self, p: Tensor, plus: Tensor) -> Tensor:
+        """Apply the transposes and add.
 
         Args:
             p: shape `(batch, m)`.
+            plus: shape `(batch, n)`.
 
         Returns:
-            Shape `(batch, n)`.
+            `A^T p + plus`, shape `(batch, n)`.
         """
-        return torch.mv(self._transpose, p.reshape(-1)).reshape(self.shape[0], self.shape[2])
+        return torch.mv(self._transpose, p.reshape(-1)).view(plus.shape) + plus
 
 
 def _compressed(rows: Tensor, columns: Tensor, entries: Tensor, shape: tuple[int, int]) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch calls its compressed rows beta
         pattern = torch.sparse_coo_tensor(torch.stack([rows, columns]), entries, shape, check_invariants=False)
-        return pattern.coalesce().to_sparse_csr()
+        long = pattern.coalesce().to_sparse_csr()
+        if max(entries.numel(), *shape) >= 2**31:
+            return long
+        # The kernels take 32-bit indices and would convert longer ones at every product.
+        starts, places = long.crow_indices().int(), long.col_indices().int()
+        return torch.sparse_csr_tensor(starts, places, long.values(), shape, check_invariants=False)
 
 
 @dataclass(frozen=True)
@@ -146,30 +153,29 @@ class Iteration:
         y, p, k, first, last = self.y, self.p, self.k, self.first, self.last
         tau, sigma = self.eta / self.weight, self.eta * self.weight
         floor = torch.where(program.equality, -torch.inf, 0.0).to(p.dtype)
-        c, l, u, b = program.c, program.l, program.u, program.b  # noqa: E741
-        here, there = y, p
-        size = last
+        c, l, u, minus_b = program.c, program.l, program.u, -program.b  # noqa: E741
+        ahead = k + torch.arange(steps, dtype=k.dtype, device=k.device)
+        shares = ((ahead + 1) / (ahead + 2)).split(1, dim=1)
+        here, there, size = y, p, last
         for j in range(steps):
-            # `primal_dual_step`, with the reflection it forms kept.
-            here = torch.clamp(torch.addcmul(y, tau, c + products.transposed(p), value=-1), l, u)
-            reflected = here + (here - y)
-            there = torch.maximum(torch.addcmul(p, sigma, products.times(reflected) - b), floor)
+            # `primal_dual_step`, with the reflection it forms kept; lerp with weight 2 reflects.
+            here = torch.clamp(torch.addcmul(y, tau, products.transposed(p, c), value=-1), l, u)
+            reflected = torch.lerp(y, here, 2.0)
+            there = torch.maximum(torch.addcmul(p, sigma, products.times(reflected, minus_b)), floor)
             if j in (0, steps - 1):
                 size = _residual(here - y, there - p, products, self.weight, self.eta)
             if j == 0:
                 fresh = k == 0
                 first, last = torch.where(fresh, size, first), torch.where(fresh, size, last)
             if j < steps - 1:
-                share = (k + 1) / (k + 2)
-                y = torch.lerp(self.anchor_y, reflected, share)
-                p = torch.lerp(self.anchor_p, there + (there - p), share)
-                k = k + 1
+                y = torch.lerp(self.anchor_y, reflected, shares[j])
+                p = torch.lerp(self.anchor_p, torch.lerp(p, there, 2.0), shares[j])
+        k, share = k + (steps - 1), shares[-1]
         again = (size <= _SUFFICIENT * first) | ((size <= _NECESSARY * first) & (size > last))
         again = again | (k >= _ARTIFICIAL * (done + steps))
-        share = (k + 1) / (k + 2)
         return Iteration(
-            y=torch.where(again, here, torch.lerp(self.anchor_y, here + (here - y), share)),
-            p=torch.where(again, there, torch.lerp(self.anchor_p, there + (there - p), share)),
+            y=torch.where(again, here, torch.lerp(self.anchor_y, torch.lerp(y, here, 2.0), share)),
+            p=torch.where(again, there, torch.lerp(self.anchor_p, torch.lerp(p, there, 2.0), share)),
             anchor_y=torch.where(again, here, self.anchor_y),
             anchor_p=torch.where(again, there, self.anchor_p),
             image_y=here,
@@ -194,7 +200,7 @@ class Iteration:
 def _residual(y: Tensor, p: Tensor, products: Products, weight: Tensor, eta: Tensor) -> Tensor:
     """Norm of a change of the state in the metric of the step, shape `(batch, 1)`."""
     square = y.square().sum(dim=1, keepdim=True) * weight + p.square().sum(dim=1, keepdim=True) / weight
-    cross = (p * products.times(y)).sum(dim=1, keepdim=True)
+    cross = (p * products.times(y, torch.zeros_like(p))).sum(dim=1, keepdim=True)
     return (square / eta - 2 * cross).clamp_min(0.0).sqrt()
 
 

@@ -33,7 +33,7 @@ from eqtheory.bounds import Bound, Bracket, Evidence, Side
 from eqtheory.constructions.linear_programming._program import LinearProgram
 from eqtheory.roundoff import gamma
 
-__all__ = ["Optimality", "optimality"]
+__all__ = ["Optimality", "optimality", "relative_error"]
 
 
 @dataclass(frozen=True)
@@ -100,23 +100,8 @@ def optimality(program: LinearProgram, y: Tensor, p: Tensor) -> Optimality:
         What they are worth. Cost: a few operations per non-zero.
     """
     y, p = torch.clamp(y, program.l, program.u), program.projected(p)
-    lower, upper = program.lower, program.upper
-    across = program.times(y) - program.b
-    over = torch.where(program.equality, across, across.clamp_min(0.0))
-    reduced = program.c + program.transposed(p)
-    end = torch.where(reduced > 0, lower, upper)
-    carried = torch.isfinite(end) | (reduced == 0)
-    end = torch.where(torch.isfinite(end) & (reduced != 0), end, 0.0)
-    left = torch.where(carried, 0.0, reduced)
-    primal_value = (program.c * y).sum(dim=1)
-    dual_value = (reduced * end).sum(dim=1) - (program.b * p).sum(dim=1)
-    primal_residual = torch.linalg.vector_norm(over, dim=1)
-    dual_residual = torch.linalg.vector_norm(left, dim=1)
-    parts = [
-        primal_residual / (1 + torch.linalg.vector_norm(program.b, dim=1)),
-        dual_residual / (1 + torch.linalg.vector_norm(program.c, dim=1)),
-        (primal_value - dual_value).abs() / (1 + primal_value.abs() + dual_value.abs()),
-    ]
+    across, reduced = program.times(y) - program.b, program.c + program.transposed(p)
+    over, end, carried, values, residuals, relative = _residuals(program, y, p, across, reduced)
     # What rounding can have done to sums of at most m + n terms, behind the residuals and in the values.
     slack = gamma(program.shape[1] + program.shape[2] + 4, y.dtype)
     absolute = replace(program, entries=program.entries.abs())
@@ -126,17 +111,44 @@ def optimality(program: LinearProgram, y: Tensor, p: Tensor) -> Optimality:
     below, point = _lost_below(program, y, reduced, columns_off, carried)
     above = above + slack * (program.c * y).abs().sum(dim=1)
     below = below + slack * ((reduced * end).abs().sum(dim=1) + (program.b * p).abs().sum(dim=1))
-    return Optimality(
-        primal_value,
-        dual_value,
-        primal_residual,
-        dual_residual,
-        torch.stack(parts).amax(dim=0),
-        dual_value - below,
-        primal_value + above,
-        multiplier,
-        point,
-    )
+    return Optimality(*values, *residuals, relative, values[1] - below, values[0] + above, multiplier, point)
+
+
+def relative_error(program: LinearProgram, y: Tensor, p: Tensor, across: Tensor, reduced: Tensor) -> Tensor:
+    """Measure the relative KKT error alone, from products that are at hand.
+
+    Args:
+        program: the programs.
+        y: points inside their bounds, shape `(batch, n)`.
+        p: admissible multipliers, shape `(batch, m)`.
+        across: `A y - b`, shape `(batch, m)`.
+        reduced: `c + A^T p`, shape `(batch, n)`.
+
+    Returns:
+        Shape `(batch,)`.
+    """
+    return _residuals(program, y, p, across, reduced)[-1]
+
+
+def _residuals(
+    program: LinearProgram, y: Tensor, p: Tensor, across: Tensor, reduced: Tensor
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+    """Violations, the bounds that carry reduced costs, whether there is one; values, norms of residuals, relative error."""
+    largest = torch.finfo(y.dtype).max
+    over = torch.where(program.equality, across, across.clamp_min(0.0))
+    end = torch.where(reduced > 0, program.l, program.u)
+    exists = end.abs() < largest
+    carried = exists | (reduced == 0)
+    end = torch.where(exists, end, 0.0)
+    primal_value = (program.c * y).sum(dim=1)
+    dual_value = (reduced * end).sum(dim=1) - (program.b * p).sum(dim=1)
+    primal_residual = torch.linalg.vector_norm(over, dim=1)
+    dual_residual = torch.linalg.vector_norm(torch.where(carried, 0.0, reduced), dim=1)
+    gap = (primal_value - dual_value).abs() / (1 + primal_value.abs() + dual_value.abs())
+    primal_part = primal_residual / (1 + torch.linalg.vector_norm(program.b, dim=1))
+    dual_part = dual_residual / (1 + torch.linalg.vector_norm(program.c, dim=1))
+    relative = torch.maximum(torch.maximum(primal_part, dual_part), gap)
+    return over, end, carried, (primal_value, dual_value), (primal_residual, dual_residual), relative
 
 
 def _lost_above(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.constructions.linear_programming._iteration import Iteration, Products, start
-from eqtheory.constructions.linear_programming._optimality import Optimality, optimality
+from eqtheory.constructions.linear_programming._optimality import Optimality, optimality, relative_error
 from eqtheory.constructions.linear_programming._program import LinearProgram
 from eqtheory.constructions.linear_programming._rays import farkas_radius, recession_cone, recession_radius
 from eqtheory.constructions.linear_programming._scaling import ScaledProgram, equilibrated
@@ -28,7 +28,8 @@ from eqtheory.validate import count, positive
 __all__ = ["LinearSolution", "LinearStatus", "solve_linear_program"]
 
 _BLOCK = 16
-_LOOK = 4  # blocks between two measurements on the original data
+_LOOK = 4  # blocks between two measurements on the data as they came
+_RAYS = 8  # such measurements between two looks for rays
 
 
 class LinearStatus(Enum):
@@ -119,7 +120,7 @@ class _Run:
         self.status = [LinearStatus.STEP_LIMIT] * batch
         self.y, self.p = torch.zeros_like(program.c), torch.zeros_like(program.b)
         self.steps, self.proved = torch.zeros_like(self.index), torch.zeros_like(program.c[:, 0])
-        self.done, self.here = 0, program
+        self.done, self.looks, self.here = 0, 0, program
         self.scaled: ScaledProgram = equilibrated(program)
         self.products = Products(self.scaled.program)
         self.state: Iteration = start(self.scaled.program)
@@ -134,10 +135,11 @@ class _Run:
         for _ in range(_LOOK):
             self.state = self.state.advanced(self.scaled.program, self.products, _BLOCK, self.done)
             self.done += _BLOCK
+        self.looks += 1
         y, p = self.image()
-        error = optimality(self.here, y, p).relative_error
+        error = relative_error(self.here, y, p, self.here.times(y) - self.here.b, self.here.c + self.here.transposed(p))
         self.answer(self.active & (error <= self.tolerance), LinearStatus.SOLVED, y, p, torch.zeros_like(error))
-        for move_y, move_p in self.rays():
+        for move_y, move_p in self.rays() if self.looks % _RAYS == 0 else ():
             multipliers = self.here.projected(move_p)
             reach = farkas_radius(self.here, multipliers)
             self.answer(self.active & (reach >= self.radius), LinearStatus.INFEASIBLE, y, multipliers, reach)
