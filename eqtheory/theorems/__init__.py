@@ -22,6 +22,7 @@ from eqtheory.theorems import (
     inexactness,
     jacobian_free,
     levelling_off,
+    linear_programming,
     naive_averaging,
     necessity,
     order_optimal_step,
@@ -68,6 +69,7 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         implicit_gradient,
         jacobian_free,
         imaging,
+        linear_programming,
         inexactness,
         closure,
     )

@@ -66,4 +66,19 @@ BIBLIOGRAPHY = {
         "  author = {Geman, Donald and Yang, Chengda},\n  journal = {IEEE Transactions on Image Processing},\n"
         "  volume = {4},\n  number = {7},\n  pages = {932--946},\n  year = {1995}\n}"
     ),
+    "mangasarian1979": (
+        "@article{mangasarian1979,\n  title = {Nonlinear perturbation of linear programs},\n"
+        "  author = {Mangasarian, Olvi L. and Meyer, R. R.},\n  journal = {SIAM Journal on Control and Optimization},\n"
+        "  volume = {17},\n  number = {6},\n  pages = {745--752},\n  year = {1979}\n}"
+    ),
+    "friedlander2007": (
+        "@article{friedlander2007,\n  title = {Exact regularization of convex programs},\n"
+        "  author = {Friedlander, Michael P. and Tseng, Paul},\n  journal = {SIAM Journal on Optimization},\n"
+        "  volume = {18},\n  number = {4},\n  pages = {1326--1350},\n  year = {2007}\n}"
+    ),
+    "chambolle2011": (
+        "@article{chambolle2011,\n  title = {A first-order primal-dual algorithm for convex problems with applications to imaging},\n"
+        "  author = {Chambolle, Antonin and Pock, Thomas},\n  journal = {Journal of Mathematical Imaging and Vision},\n"
+        "  volume = {40},\n  number = {1},\n  pages = {120--145},\n  year = {2011}\n}"
+    ),
 }

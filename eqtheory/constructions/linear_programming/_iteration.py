@@ -9,7 +9,7 @@ restarts from `T(z_k)` make it linear. They come, looked for every few steps, wh
 
 - is at most 1/5 of what it was at the restart before, or
 - is at most 4/5 of it and has begun to rise again, or
-- when more than 36% of all steps have gone into this period.
+- when more than a fifth of all steps have gone into this period.
 
 At a restart the primal weight moves half way, on a logarithmic scale, to the ratio of the ways that `p` and `y` have gone in the period.
 
@@ -33,7 +33,7 @@ from eqtheory.norms import Euclidean
 
 __all__ = ["Iteration", "Products", "start"]
 
-_SUFFICIENT, _NECESSARY, _ARTIFICIAL = 0.2, 0.8, 0.36
+_SUFFICIENT, _NECESSARY, _ARTIFICIAL = 0.2, 0.8, 0.2
 _SMOOTHING = 0.5
 _FRACTION = 0.998
 _DENSE_ENTRIES = 2**22

@@ -1,0 +1,521 @@
+"""T12 under attack: bases in rationals, the regularised dual with every constant attained, the primal-dual step, and N6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, target
+from hypothesis import strategies as st
+from torch import Tensor
+
+from eqtheory.constructions import LinearProgram, PrimalDual, RegularisedDual
+from eqtheory.testing.evidence import Kind, Recorder
+from eqtheory.testing.margins import exact_margin, settle
+from eqtheory.theorems.linear_programming import (
+    averaged_step,
+    basis_change,
+    basis_stability,
+    dual_contraction,
+    dual_simplicity,
+    exact_regularisation,
+    regularisation_error,
+)
+from proofs_check import programs
+from proofs_check.instances import MANY, generator
+from proofs_check.rational import inner, product, solve, sup_norm, transposed
+from proofs_check.rational_programs import (
+    Program,
+    clip,
+    root_above,
+    scalar_dual_fixed_point,
+    simplex_minimiser,
+    squared,
+)
+
+F = Fraction
+SHAPES = st.sampled_from([(1, 1), (1, 4), (3, 5), (5, 3)])
+
+
+@pytest.mark.theorem("T12", part="holds")
+def test_the_regularised_dual_holds(evidence: Recorder) -> None:
+    @given(st.integers(0, 2**32), SHAPES, st.floats(-2, 2))
+    def attack(seed: int, shape: tuple[int, int], decade: float) -> None:
+        worst = 1.0
+        for name, margins, witness in programs.dual_margins(
+            generator(seed), *shape, 10.0**decade, programs.honest_dual
+        ):
+            worst = min(
+                worst, settle(evidence, Kind.SAMPLED, name, margins, instances=programs.BATCH, witness=witness)
+            )
+        evidence.regimes(dict.fromkeys(programs.REGIMES, programs.BATCH // 6))
+        target(-worst)
+
+    attack()
+    evidence.require_regimes(*programs.REGIMES)
+
+
+@pytest.mark.theorem("T12", part="holds")
+def test_the_primal_dual_step_averages(evidence: Recorder) -> None:
+    @given(st.integers(0, 2**32), SHAPES, st.floats(-2, 2))
+    def attack(seed: int, shape: tuple[int, int], decade: float) -> None:
+        for name, margins, witness in programs.step_margins(
+            generator(seed), *shape, 10.0**decade, programs.honest_step
+        ):
+            settle(evidence, Kind.SAMPLED, name, margins, instances=programs.BATCH, witness=witness)
+
+    attack()
+
+
+def record(evidence: Recorder, name: str, sides: tuple[Fraction, Fraction], *, attained: bool = False) -> None:
+    """Record an exact comparison, and that a bound 1% smaller would be refused where it is attained."""
+    margin = exact_margin(sides)
+    assert margin >= 0, (name, sides)
+    if attained:
+        assert sides[0] == sides[1], (name, sides)
+        if sides[1]:
+            evidence.caught(name, exact_margin((sides[0], F(99, 100) * sides[1])), kind="tightened")
+    evidence.record(Kind.EXACT, instances=1, worst_margin=margin, quantity=name)
+
+
+@pytest.mark.theorem("T12", part="sharp")
+def test_sharp_regularised_dual(evidence: Recorder) -> None:
+    lam, a, D, d = F(2), F(3), F(5), F(1, 10)
+    w = [F(1, 3), F(2, 3), F(2, 3)]  # (1/lam, 1, 1) / sqrt(2 + 1/lam^2)
+    wide = F(10**6)
+    # Contraction: free along the row, and clipped.
+    free = Program([[a * v for v in w]], [F(1)], [True], [F(0)] * 3, [-wide] * 3, [wide] * 3)
+    fixed = Program([[a * v for v in w]], [F(1)], [True], [F(0)] * 3, [F(1)] * 3, [F(1)] * 3)
+    for tau, delta in ((F(1, 5), F(1, 2)), (F(2, 5), F(1, 4))):
+        for program in (free, fixed):
+            p, q = F(2), F(-1)
+            gap = abs(program.dual_step([p], lam, delta, tau)[0] - program.dual_step([q], lam, delta, tau)[0])
+            factor = abs(1 - tau * (a * a / lam + delta)) if program is free else abs(1 - tau * delta)
+            assert gap == factor * abs(p - q)
+            sides = dual_contraction.sides(gap_after=gap, gap_before=abs(p - q), tau=tau, lam=lam, delta=delta, norm=a)
+            if sides[0] == sides[1]:
+                record(evidence, f"dual_contraction, {'free' if program is free else 'clipped'}", sides, attained=True)
+    # Budget at p = 0: y = -D w, one variable free, one at each bound, all parts moved by d against each other.
+    tau, delta = F(1, 8), F(1, 4)
+    y = [-D * v for v in w]
+    there = Program([[a * v for v in w]], [F(0)], [True], [-lam * y[0], F(0), F(0)], [-wide, y[1], -wide], [wide, wide, y[2]])
+    # The middle variable wants down and is stopped by l, the last wants up and is stopped by u.
+    there = replace(there, c=[there.c[0], wide, -wide])
+    moved = Program(
+        [[(a - d) * v for v in w]],
+        [-d],
+        [True],
+        [there.c[0] + d, wide, -wide],
+        [-wide, y[1] - d, -wide],
+        [wide, wide, y[2] - d],
+    )
+    zero = [F(0)]
+    gap = abs(there.dual_step(zero, lam, delta, tau)[0] - moved.dual_step(zero, lam, delta, tau)[0])
+    # |max(|l|, |u|)| <= D is used for the points themselves, whose norm is D here; the clipped bounds alone enter.
+    sides = dual_simplicity.sides(
+        gap=gap, moved=d, multiplier_norm=F(0), tau=tau, lam=lam, size=a, radius=D, spread=F(3, 2)
+    )
+    reached = sides[0] / sides[1]
+    assert F(95, 100) < reached <= 1
+    evidence.record(Kind.EXACT, instances=1, worst_margin=1 - reached, quantity="dual_simplicity, at p = 0")
+    _budget_in_the_limit(evidence)
+
+
+def _budget_in_the_limit(evidence: Recorder) -> None:
+    """`L0` with ever smaller moves, and `L1` with ever larger multipliers."""
+    lam, a, tau, delta = F(2), F(3), F(1, 8), F(1, 4)
+    w, wide = [F(1, 3), F(2, 3), F(2, 3)], F(10**9)
+    for D, d, p, close in ((F(5), F(1, 10**8), F(0), F(1, 10**6)), (F(5), F(1, 10**8), F(10**6), F(1, 100))):
+        y = [-D * v for v in w]
+        free_cost = -lam * y[0] - a * w[0] * p
+        bounds = ([-wide, y[1], -wide], [wide, wide, y[2]])
+        there = Program([[a * v for v in w]], [F(0)], [True], [free_cost, wide, -wide], *bounds)
+        moved = Program(
+            [[(a - d) * v for v in w]],
+            [-d],
+            [True],
+            # With p > 0 the smaller row pulls less: the free variable goes up, so the move of c is turned.
+            [free_cost + (d if p == 0 else -d), wide, -wide],
+            [-wide, y[1] - d if p == 0 else y[1] + d, -wide],
+            [wide, wide, y[2] - d if p == 0 else y[2] + d],
+        )
+        gap = abs(there.dual_step([p], lam, delta, tau)[0] - moved.dual_step([p], lam, delta, tau)[0])
+        sides = dual_simplicity.sides(
+            gap=gap, moved=d, multiplier_norm=p, tau=tau, lam=lam, size=a, radius=D, spread=F(3, 2)
+        )
+        name = "L0" if p == 0 else "L1"
+        if p:  # only the share of w along the free variable carries L1; a row of one entry carries all of it
+            one = Program([[a]], [F(0)], [True], [-a * p], [-wide], [wide])
+            two = Program([[a - d]], [F(0)], [True], [-a * p], [-wide], [wide])
+            gap = abs(one.dual_step([p], lam, delta, tau)[0] - two.dual_step([p], lam, delta, tau)[0])
+            sides = dual_simplicity.sides(
+                gap=gap, moved=d, multiplier_norm=p, tau=tau, lam=lam, size=a, radius=F(0), spread=F(3, 2)
+            )
+        assert (1 - close) * sides[1] <= sides[0] <= sides[1], (name, float(sides[0] / sides[1]))
+        evidence.record(Kind.EXACT, instances=1, worst_margin=exact_margin(sides), quantity=f"dual_simplicity, {name}")
+        evidence.caught(f"{name} 2% smaller", exact_margin((sides[0], F(98, 100) * sides[1])), kind="tightened")
+
+
+@pytest.mark.theorem("T12", part="sharp")
+def test_sharp_regularisation_bases_and_steps(evidence: Recorder) -> None:
+    wide = F(10**6)
+    # lam delta = 1, A = 1, no bound in reach: p_delta = p_0 / 2.
+    for lam in (F(1, 3), F(1), F(7)):
+        program = Program([[F(1)]], [F(2)], [True], [F(1)], [-wide], [wide])
+        known = -(program.c[0] + lam * program.b[0])
+        state = scalar_dual_fixed_point(program, lam, 1 / lam)
+        assert state == known / 2
+        gap = squared([program.decode([state], lam)[0] - program.decode([known], lam)[0]])
+        sides = regularisation_error.sides(gap_squared=gap, lam=lam, delta=1 / lam, multiplier_squared=known**2)
+        record(evidence, "regularisation_error", sides, attained=True)
+    # Diagonal bases: the last variable moves by the largest factor.
+    A, B = [[F(2), F(0)], [F(0), F(1, 4)]], [[F(2), F(0)], [F(0), F(1, 8)]]
+    b, shifted = [F(2), F(1)], [F(2), F(2)]
+    y, z = solve(A, b), solve(B, shifted)
+    gap, size = max(abs(v - s) for v, s in zip(y, z, strict=True)), max(map(abs, y))
+    sides = basis_stability.sides(
+        gap=gap, inverse_norm=F(8), right_moved=F(1), matrix_moved=F(1, 8), size=size
+    )
+    record(evidence, "basis_stability", sides, attained=True)
+    # Equations without bounds: the step is linear and averaging is an equality.
+    program = Program([[F(1), F(2)], [F(-1), F(1)]], [F(1), F(3)], [True] * 2, [F(1), F(-2)], [-wide] * 2, [wide] * 2)
+    record(evidence, "averaged_step", averaging(program, [F(1), F(2)], [F(3), F(-1)], [F(0), F(5)], [F(2), F(2)], F(1, 4), F(1, 3)), attained=True)
+    # min eps y1 over the simplex: exact up to lam = eps, and not beyond.
+    for eps in (F(1), F(1, 10), F(1, 10**6)):
+        y, v = [F(0), F(1)], [F(1), F(0)]
+        gain = inner(y, [p - q for p, q in zip(y, v, strict=True)])
+        record(evidence, "exact_regularisation", exact_regularisation.sides(lam=eps, norm_gain=gain, cost_gain=eps), attained=True)
+        assert simplex_minimiser([eps, F(0)], eps) == y
+        beyond = simplex_minimiser([eps, F(0)], 2 * eps)
+        assert beyond == [F(1, 4), F(3, 4)]
+
+
+def averaging(
+    program: Program, y: list[Fraction], p: list[Fraction], z: list[Fraction], q: list[Fraction], tau: Fraction, sigma: Fraction
+) -> tuple[Fraction, Fraction]:
+    """Both sides of `averaged_step` in rationals."""
+
+    def minus(v: list[Fraction], w: list[Fraction]) -> list[Fraction]:
+        return [s - t for s, t in zip(v, w, strict=True)]
+
+    (y1, p1), (z1, q1) = program.primal_dual_step(y, p, tau, sigma), program.primal_dual_step(z, q, tau, sigma)
+
+    def norm(v: list[Fraction], w: list[Fraction]) -> Fraction:
+        return program.step_norm_squared(v, w, tau, sigma)
+
+    residual = norm(minus(minus(y, y1), minus(z, z1)), minus(minus(p, p1), minus(q, q1)))
+    image, gap = norm(minus(y1, z1), minus(p1, q1)), norm(minus(y, z), minus(p, q))
+    return averaged_step.sides(image_squared=image, residual_squared=residual, gap_squared=gap)
+
+
+@pytest.mark.theorem("T12", part="hypothesis_needed")
+def test_hypothesis_needed(evidence: Recorder) -> None:
+    def solution(c: Fraction) -> Fraction:
+        """Least-norm solution of `min c y, 0 <= y <= 1`, from its regularised form, which is exact for `lam <= |c|`."""
+        return clip(-c / (abs(c) or F(1)), F(0), F(1))
+
+    slopes = []
+    for h in (F(1, 10), F(1, 1000), F(1, 10**6)):
+        assert (solution(-h), solution(F(0)), solution(h)) == (1, 0, 0)
+        slopes.append((solution(-h) - solution(F(0))) / h)
+        # Away from 0 the basis does not change, and costs move nothing.
+        assert solution(h) == solution(2 * h)
+    assert slopes == [10, 1000, 10**6]
+    evidence.control("N6", f"slopes {', '.join(map(str, slopes))} of the pairs (-h, 0); constant on either side")
+    # delta = 0, clipped: the step adds tau (A y - b) whatever p is; two multipliers keep their distance, and there is no fixed point.
+    box = Program([[F(1)]], [F(2)], [True], [F(0)], [F(0)], [F(1)])
+    p = [F(-10)]
+    for _ in range(20):
+        here = box.dual_step(p, F(1), F(0), F(1, 2))
+        assert here[0] - p[0] == F(-1, 2)
+        p = here
+    apart = box.dual_step([F(-10)], F(1), F(0), F(1, 2))[0] - box.dual_step([F(-20)], F(1), F(0), F(1, 2))[0]
+    assert apart == 10
+    evidence.control("N2", "delta = 0 on an infeasible program, clipped: p - 1/2 at every step, and pairs keep their distance")
+    # With delta > 0 even that program has its fixed point: p = (1 - 2)/delta.
+    assert box.dual_step([F(-4)], F(1), F(1, 4), F(1, 2)) == [F(-4)]
+
+
+def wrong_duals() -> dict[str, Callable[[RegularisedDual], programs.DualClaim]]:
+    honest = programs.honest_dual
+
+    def with_decoder(decode: Callable[[RegularisedDual, Tensor, LinearProgram], Tensor]) -> Callable[[RegularisedDual], programs.DualClaim]:
+        def claim(G: RegularisedDual) -> programs.DualClaim:
+            def step(p: Tensor, x: LinearProgram) -> Tensor:
+                return x.projected((1 - G.tau * G.delta) * p + G.tau * (x.times(decode(G, p, x)) - x.b))
+
+            return replace(honest(G), step=step, decode=lambda p, x: decode(G, p, x))
+
+        return claim
+
+    def changed(**parts: Any) -> Callable[[RegularisedDual], programs.DualClaim]:
+        return lambda G: replace(honest(G), **{name: value(G) for name, value in parts.items()})
+
+    def no_projection(G: RegularisedDual) -> programs.DualClaim:
+        step = lambda p, x: (1 - G.tau * G.delta) * p + G.tau * (x.times(G.decode(p, x)) - x.b)  # noqa: E731
+        return replace(honest(G), step=step)
+
+    def undamped(G: RegularisedDual) -> programs.DualClaim:
+        return replace(honest(G), step=lambda p, x: x.projected(p + G.tau * (x.times(G.decode(p, x)) - x.b)))
+
+    return {
+        "sign of A^T p": with_decoder(lambda G, p, x: torch.clamp((-x.c + x.transposed(p)) / G.lam, x.l, x.u)),
+        "lam forgotten in the decoder": with_decoder(lambda G, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u)),
+        "bounds forgotten": with_decoder(lambda G, p, x: -(x.c + x.transposed(p)) / G.lam),
+        "clipped before the division": with_decoder(lambda G, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u) / G.lam),
+        "multipliers not projected": no_projection,
+        "delta forgotten in the step": undamped,
+        "step too long": lambda G: replace(
+            honest(G),
+            step=lambda p, x: x.projected((1 - 3 * G.tau * G.delta) * p + 3 * G.tau * (x.times(G.decode(p, x)) - x.b)),
+        ),
+        "mu 1% smaller": lambda G: replace(honest(G), mu=lambda x: 0.99 * honest(G).mu(x)),
+        "mu from delta alone": changed(mu=lambda G: lambda x: torch.full_like(x.c[:, 0], abs(1 - G.tau * G.delta))),
+        "mu without delta": changed(mu=lambda G: lambda x: (1 - G.tau * programs.norms(x) ** 2 / G.lam).abs()),
+        "L0 without the bounds": changed(L0=lambda G: G.tau * (1 + G.size / G.lam)),
+        "L1 = tau a": changed(L1=lambda G: 0.01 * G.tau * G.size, L0=lambda G: 0.01 * honest(G).L0),
+        "error a quarter": changed(error_factor=lambda G: 1 / 16),
+    }
+
+
+@pytest.mark.theorem("T12", part="rejects")
+@pytest.mark.parametrize("name", wrong_duals())
+def test_rejects_duals(evidence: Recorder, name: str) -> None:
+    claim = wrong_duals()[name]
+    worst = 1.0
+    for seed in range(6):
+        for shape, decade in (((1, 1), 0.0), ((3, 5), 1.0), ((1, 4), -1.0)):
+            for _, margins, _ in programs.dual_margins(generator(seed), *shape, 10.0**decade, claim):
+                worst = min(worst, float(margins.min()))
+    evidence.caught(name, max(worst, -1e300))
+
+
+def wrong_steps() -> dict[str, Callable[[PrimalDual], programs.StepClaim]]:
+    def made(step: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[PrimalDual], programs.StepClaim]:
+        def claim(G: PrimalDual) -> programs.StepClaim:
+            def apply(z: Tensor, x: LinearProgram) -> Tensor:
+                return torch.cat(step(*G.split(z, x), x, *G.steps), dim=1)
+
+            return programs.StepClaim("wrong", apply, G)
+
+        return claim
+
+    def primal(y: Tensor, p: Tensor, x: LinearProgram, tau: float) -> Tensor:
+        return torch.clamp(y - tau * (x.c + x.transposed(p)), x.l, x.u)
+
+    def variant(extrapolate: float, long: float = 1.0, *, project: bool = True, sign: float = 1.0) -> Callable[..., tuple[Tensor, Tensor]]:
+        def step(y: Tensor, p: Tensor, x: LinearProgram, tau: float, sigma: float) -> tuple[Tensor, Tensor]:
+            here = primal(y, sign * p, x, tau)
+            moved = p + long * sigma * (x.times(here + extrapolate * (here - y)) - x.b)
+            return here, x.projected(moved) if project else moved
+
+        return step
+
+    def unclipped(y: Tensor, p: Tensor, x: LinearProgram, tau: float, sigma: float) -> tuple[Tensor, Tensor]:
+        here = y - tau * (x.c + x.transposed(p))
+        return here, x.projected(p + sigma * (x.times(2 * here - y) - x.b))
+
+    return {
+        "no extrapolation": made(variant(0.0)),
+        "extrapolated twice": made(variant(2.0)),
+        "dual step three times as long": made(variant(1.0, 3.0)),
+        "multipliers not projected": made(variant(1.0, project=False)),
+        "sign of A^T p": made(variant(1.0, sign=-1.0)),
+        "bounds forgotten": made(unclipped),
+    }
+
+
+@pytest.mark.theorem("T12", part="rejects")
+@pytest.mark.parametrize("name", wrong_steps())
+def test_rejects_steps(evidence: Recorder, name: str) -> None:
+    claim = wrong_steps()[name]
+    worst = 1.0
+    for seed in range(4):
+        for _, margins, _ in programs.step_margins(generator(seed), 3, 5, 1.0, claim):
+            worst = min(worst, float(margins.min()))
+    evidence.caught(f"primal-dual step: {name}", max(worst, -1e300))
+
+
+SMALL = st.fractions(min_value=-3, max_value=3, max_denominator=6)
+POSITIVE = st.fractions(min_value=F(1, 8), max_value=4, max_denominator=8)
+ROWS = st.sampled_from([(F(5), [3, 4]), (F(3), [1, 2, 2]), (F(7), [2, 3, 6]), (F(9), [1, 4, 8]), (F(2), [2]), (F(0), [0, 0])])
+
+
+@st.composite
+def scalar_pairs(draw: st.DrawFn) -> tuple[Program, Program, Fraction, Fraction]:
+    """Two programs with one row of rational norm, and bounds on their norms and on their boxes."""
+    (norm, row), (other_norm, other_row) = draw(ROWS), draw(ROWS)
+    n = min(len(row), len(other_row))
+    if n < len(row) or n < len(other_row):
+        other_norm, other_row = norm, [-v for v in row]
+        n = len(row)
+    vectors = st.lists(SMALL, min_size=n, max_size=n)
+    made = []
+    for entries in (row, other_row):
+        ends = [sorted(pair) for pair in zip(draw(vectors), draw(vectors), strict=True)]
+        made.append(
+            Program([[F(v) for v in entries]], [draw(SMALL)], [True], draw(vectors), [e[0] for e in ends], [e[1] for e in ends])
+        )
+    equal = draw(st.booleans())
+    first, second = (replace(program, equality=[equal]) for program in made)
+    radius = max(root_above(squared([max(abs(v), abs(w)) for v, w in zip(q.l, q.u, strict=True)])) for q in (first, second))
+    return first, second, max(norm, other_norm), radius
+
+
+@pytest.mark.theorem("T12", part="exact")
+def test_exact_regularised_dual(evidence: Recorder) -> None:
+    @MANY
+    @given(scalar_pairs(), SMALL, SMALL, POSITIVE, POSITIVE, st.fractions(min_value=F(1, 10), max_value=F(19, 10), max_denominator=10))
+    def attack(pair: Any, p: Fraction, q: Fraction, lam: Fraction, delta: Fraction, length: Fraction) -> None:
+        first, second, size, radius = pair
+        norm = root_above(squared(first.A[0]))
+        tau = length / (size**2 / lam + delta)
+        after = abs(first.dual_step([p], lam, delta, tau)[0] - first.dual_step([q], lam, delta, tau)[0])
+        record(evidence, "dual_contraction", dual_contraction.sides(gap_after=after, gap_before=abs(p - q), tau=tau, lam=lam, delta=delta, norm=norm))
+        parts = [(first.A[0], second.A[0]), (first.b, second.b), (first.c, second.c), (first.l, second.l), (first.u, second.u)]
+        moved = max(root_above(squared([v - w for v, w in zip(*part, strict=True)])) for part in parts)
+        gap = abs(first.dual_step([p], lam, delta, tau)[0] - second.dual_step([p], lam, delta, tau)[0])
+        sides = dual_simplicity.sides(
+            gap=gap, moved=moved, multiplier_norm=abs(p), tau=tau, lam=lam, size=size, radius=radius, spread=root_above(2 + 1 / lam**2)
+        )
+        record(evidence, "dual_simplicity", sides)
+        # A right side for which the multiplier p (made admissible) is the one for delta = 0; then the fixed point, exactly.
+        known = first.project([p])
+        point = first.decode(known, lam)
+        made = replace(first, b=product(first.A, point))
+        state = scalar_dual_fixed_point(made, lam, delta)
+        assert made.dual_step([state], lam, delta, tau) == [state]
+        gap = squared([v - w for v, w in zip(made.decode([state], lam), point, strict=True)])
+        record(evidence, "regularisation_error", regularisation_error.sides(gap_squared=gap, lam=lam, delta=delta, multiplier_squared=known[0] ** 2))
+
+    attack()
+
+
+@pytest.mark.theorem("T12", part="exact")
+def test_exact_primal_dual_step(evidence: Recorder) -> None:
+    @MANY
+    @given(st.data(), st.sampled_from([(1, 1), (1, 2), (2, 2), (2, 3)]))
+    def attack(data: st.DataObject, shape: tuple[int, int]) -> None:
+        m, n = shape
+        rows, columns = st.lists(SMALL, min_size=m, max_size=m), st.lists(SMALL, min_size=n, max_size=n)
+        A = data.draw(st.lists(columns, min_size=m, max_size=m))
+        ends = [sorted(pair) for pair in zip(data.draw(columns), data.draw(columns), strict=True)]
+        equality = data.draw(st.lists(st.booleans(), min_size=m, max_size=m))
+        program = Program(A, data.draw(rows), equality, data.draw(columns), [e[0] for e in ends], [e[1] for e in ends])
+        frobenius = sum((squared(row) for row in A), F(0))
+        tau = data.draw(POSITIVE)
+        sigma = F(99, 100) / (tau * (frobenius or 1))  # the Frobenius norm is no smaller than the spectral one
+        states = (data.draw(columns), data.draw(rows), data.draw(columns), data.draw(rows))
+        record(evidence, "averaged_step", averaging(program, *states, tau, sigma))
+
+    attack()
+
+
+@st.composite
+def solved_bases(draw: st.DrawFn, m: int = 2, n: int = 4) -> tuple[Program, Program]:
+    """Two programs: the first with the basis of its first `m` columns optimal and not degenerate, the second near it."""
+    entries = st.lists(SMALL, min_size=n, max_size=n)
+    A = draw(st.lists(entries, min_size=m, max_size=m))
+    for i in range(m):  # a diagonal that dominates makes the basis invertible
+        A[i][i] = 1 + sum((abs(A[i][j]) for j in range(m) if j != i), F(0))
+    y = [*draw(st.lists(POSITIVE, min_size=m, max_size=m)), *[F(0)] * (n - m)]
+    p = draw(st.lists(SMALL, min_size=m, max_size=m))
+    prices = [*[F(0)] * m, *draw(st.lists(POSITIVE, min_size=n - m, max_size=n - m))]
+    c = [r - s for r, s in zip(prices, product(transposed(A), p), strict=True)]
+    first = Program(A, product(A, y), [True] * m, c, [F(0)] * n, [F(100)] * n)
+    scale = draw(st.sampled_from([F(1), F(1, 10), F(1, 1000)]))
+
+    def shaken(v: list[Fraction]) -> list[Fraction]:
+        return [s + scale * draw(SMALL) / 10 for s in v]
+
+    return first, Program([shaken(row) for row in A], shaken(first.b), first.equality, shaken(c), first.l, first.u)
+
+
+def basic_solution(program: Program, m: int) -> tuple[list[Fraction], list[Fraction]] | None:
+    """Point and multipliers of the basis of the first `m` columns, where it is optimal and not degenerate."""
+    square = [row[:m] for row in program.A]
+    if square[0][0] * square[1][1] == square[0][1] * square[1][0]:
+        return None
+    y = [*solve(square, program.b), *[F(0)] * (len(program.c) - m)]
+    p = solve(transposed(square), [-v for v in program.c[:m]])
+    prices = [c + s for c, s in zip(program.c, product(transposed(program.A), p), strict=True)]
+    strict = all(0 < v < 100 for v in y[:m]) and all(r > 0 for r in prices[m:])
+    return (y, p) if strict else None
+
+
+@pytest.mark.theorem("T12", part="exact")
+def test_exact_bases(evidence: Recorder) -> None:
+    seen = {"the basis stays": 0, "another basis": 0}
+
+    @MANY
+    @given(solved_bases())
+    def attack(pair: tuple[Program, Program]) -> None:
+        first, second = pair
+        m = len(first.b)
+        here, there = basic_solution(first, m), basic_solution(second, m)
+        assert here is not None
+        seen["the basis stays" if there else "another basis"] += 1
+        for program, found in ((first, here), (second, there)):
+            if found:  # feasible, and worth what its multipliers prove: optimal, without any search
+                assert program.feasible(found[0])
+                assert inner(program.c, found[0]) == program.dual_value(found[1])
+        if there is None:
+            return
+        y, z = here[0], there[0]
+        change = [v - w for v, w in zip(z, y, strict=True)]
+        rows = [[v - w for v, w in zip(*pair, strict=True)] for pair in zip(second.A, first.A, strict=True)]
+        wanted = [v - w - s for v, w, s in zip(second.b, first.b, product(rows, y), strict=True)]
+        residual = max(abs(v - w) for v, w in zip(product(second.A, change), wanted, strict=True))
+        record(evidence, "basis_change", basis_change.sides(residual=residual), attained=True)
+        square = [row[:m] for row in second.A]
+        inverse = transposed([solve(square, [F(i == k) for i in range(m)]) for k in range(m)])
+        sides = basis_stability.sides(
+            gap=max(map(abs, change)),
+            inverse_norm=sup_norm(inverse),
+            right_moved=max(abs(v - w) for v, w in zip(second.b, first.b, strict=True)),
+            matrix_moved=sup_norm([row[:m] for row in rows]),
+            size=max(map(abs, y)),
+        )
+        record(evidence, "basis_stability", sides)
+        # Costs alone, while the basis stays, move nothing.
+        costs = basic_solution(replace(first, c=second.c), m)
+        assert costs is None or costs[0] == y
+
+    attack()
+    evidence.regimes(seen)
+    evidence.require_regimes("the basis stays", "another basis")
+
+
+@pytest.mark.theorem("T12", part="exact")
+def test_exact_regularisation_on_simplices_and_boxes(evidence: Recorder) -> None:
+    @MANY
+    @given(st.lists(SMALL, min_size=2, max_size=5), POSITIVE, st.booleans())
+    def simplex(c: list[Fraction], share: Fraction, tie: bool) -> None:  # noqa: FBT001  (drawn)
+        c = [*c, min(c)] if tie else c
+        best = min(c)
+        face = [k for k, v in enumerate(c) if v == best]
+        y = [F(1, len(face)) if k in face else F(0) for k in range(len(c))]
+        others = [(v - best, inner(y, y)) for k, v in enumerate(c) if k not in face]  # <y, y - e_k> = |y|^2 off the face
+        limit = min((cost / gain for cost, gain in others), default=None)
+        for lam in [share, *([limit, 2 * limit, limit * F(1001, 1000)] if limit else [])]:
+            exact = simplex_minimiser(c, lam) == y
+            assert exact == (limit is None or lam <= limit)
+            if exact:
+                for cost, gain in others:
+                    record(evidence, "exact_regularisation", exact_regularisation.sides(lam=lam, norm_gain=gain, cost_gain=cost))
+
+    @MANY
+    @given(SMALL, SMALL, SMALL, POSITIVE)
+    def box(c: Fraction, one: Fraction, two: Fraction, lam: Fraction) -> None:
+        low, high = min(one, two), max(one, two)
+        y = clip(F(0), low, high) if c == 0 else low if c > 0 else high
+        gains = [(y * (y - v), c * (v - y)) for v in (low, high)]
+        exact = clip(-c / lam, low, high) == y
+        assert exact == all(lam * gain <= cost for gain, cost in gains)
+
+    simplex()
+    box()
