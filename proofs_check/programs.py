@@ -23,11 +23,20 @@ from eqtheory.theorems.linear_programming import (
     regularisation_error,
 )
 
-__all__ = ["REGIMES", "DualClaim", "StepClaim", "draw_programs", "dual_margins", "honest_dual", "honest_step", "step_margins"]
+__all__ = [
+    "REGIMES",
+    "DualClaim",
+    "StepClaim",
+    "draw_programs",
+    "dual_margins",
+    "honest_dual",
+    "honest_step",
+    "step_margins",
+]
 
 REGIMES = ("free", "clipped", "mixed", "parallel rows", "contradicting rows", "fixed variables")
 BATCH = 6 * 32
-STEPS = 2500
+STEPS = 800
 Margins = Iterator[tuple[str, Tensor, Callable[[int], str]]]
 
 
@@ -70,7 +79,10 @@ def moved(program: LinearProgram, g: torch.Generator) -> LinearProgram:
         direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True)
         chosen = torch.rand(BATCH, 1, generator=g) < 0.6
         parts[part.value] = value + torch.where(chosen, step * direction, 0.0)
-    parts["l"], parts["u"] = torch.minimum(parts["l"], program.u), torch.maximum(parts["u"], torch.minimum(parts["l"], program.u))
+    parts["l"], parts["u"] = (
+        torch.minimum(parts["l"], program.u),
+        torch.maximum(parts["u"], torch.minimum(parts["l"], program.u)),
+    )
     return replace(program, **parts)
 
 
@@ -110,7 +122,7 @@ def parameters(g: torch.Generator, program: LinearProgram, other: LinearProgram)
     lam = 10.0 ** (2 * draws[0] - 1)
     delta = a * a / lam * 10.0 ** (2 * draws[1] - 1.5)
     longest = 2 / (a * a / lam + delta)
-    return RegularisedDual(size=a, radius=D, lam=lam, delta=delta, tau=longest * (0.05 + 0.94 * draws[2]))
+    return RegularisedDual(size=a, radius=D, lam=lam, delta=delta, tau=longest * (0.2 + 0.79 * draws[2]))
 
 
 def dual_margins(
@@ -128,8 +140,10 @@ def dual_margins(
     length = torch.linalg.vector_norm
     # Sums of at most m + n terms; the decoded point is rounded by what stands inside it, over lam.
     terms = length(program.c, dim=1) + G.size * torch.maximum(length(p, dim=1), length(q, dim=1))
-    magnitude = length(p, dim=1) + length(q, dim=1) + G.tau * (
-        G.size * G.radius + length(program.b, dim=1) + G.size / G.lam * terms
+    magnitude = (
+        length(p, dim=1)
+        + length(q, dim=1)
+        + G.tau * (G.size * G.radius + length(program.b, dim=1) + G.size / G.lam * terms)
     )
     slack = 4 * gamma(2 * (m + n) + 16, torch.float64) * (magnitude + 1)
 
@@ -149,7 +163,13 @@ def dual_margins(
     yield "dual_simplicity, as declared", relative_margin((gap, budget), slack), witness
     spread = (2 + 1 / G.lam**2) ** 0.5
     sides = dual_simplicity.sides(
-        gap=gap, moved=distance, multiplier_norm=length(p, dim=1), tau=G.tau, lam=G.lam, size=G.size, radius=G.radius,
+        gap=gap,
+        moved=distance,
+        multiplier_norm=length(p, dim=1),
+        tau=G.tau,
+        lam=G.lam,
+        size=G.size,
+        radius=G.radius,
         spread=spread,
     )
     yield "dual_simplicity", relative_margin(sides, slack), witness

@@ -46,9 +46,7 @@ class Program:
     def decode(self, p: Vector, lam: Fraction) -> Vector:
         """`y(p)`."""
         pulled = product(transposed(self.A), p)
-        return [
-            clip(-(c + s) / lam, low, high) for c, s, low, high in zip(self.c, pulled, self.l, self.u, strict=True)
-        ]
+        return [clip(-(c + s) / lam, low, high) for c, s, low, high in zip(self.c, pulled, self.l, self.u, strict=True)]
 
     def project(self, p: Vector) -> Vector:
         """Multipliers of inequalities are not negative."""
@@ -57,9 +55,7 @@ class Program:
     def dual_step(self, p: Vector, lam: Fraction, delta: Fraction, tau: Fraction) -> Vector:
         """`G(p, x)`."""
         across = product(self.A, self.decode(p, lam))
-        return self.project(
-            [(1 - tau * delta) * v + tau * (s - b) for v, s, b in zip(p, across, self.b, strict=True)]
-        )
+        return self.project([(1 - tau * delta) * v + tau * (s - b) for v, s, b in zip(p, across, self.b, strict=True)])
 
     def primal_dual_step(self, y: Vector, p: Vector, tau: Fraction, sigma: Fraction) -> tuple[Vector, Vector]:
         """One primal-dual hybrid gradient step."""
@@ -78,7 +74,9 @@ class Program:
     def dual_value(self, p: Vector) -> Fraction:
         """Value of the dual: the Lagrangian's minimum over the box."""
         prices = [c + s for c, s in zip(self.c, product(transposed(self.A), p), strict=True)]
-        return sum((min(r * low, r * high) for r, low, high in zip(prices, self.l, self.u, strict=True)), -inner(self.b, p))
+        return sum(
+            (min(r * low, r * high) for r, low, high in zip(prices, self.l, self.u, strict=True)), -inner(self.b, p)
+        )
 
     def feasible(self, y: Vector) -> bool:
         """Whether all constraints hold."""

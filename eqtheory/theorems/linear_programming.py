@@ -32,17 +32,13 @@ def basis_change(*, residual: Any) -> tuple[Any, Any]:
 
 
 @inequality("|y' - y| <= |(A'_B)^-1| (|b' - b| + |A' - A| |y|)")
-def basis_stability(
-    *, gap: Any, inverse_norm: Any, right_moved: Any, matrix_moved: Any, size: Any
-) -> tuple[Any, Any]:
+def basis_stability(*, gap: Any, inverse_norm: Any, right_moved: Any, matrix_moved: Any, size: Any) -> tuple[Any, Any]:
     """The solution is Lipschitz while the basis stays optimal, whatever the costs do."""
     return gap, inverse_norm * (right_moved + matrix_moved * size)
 
 
 @inequality("|G(p,x) - G(p',x)| <= max(|1 - tau delta|, |1 - tau (|A|^2/lam + delta)|) |p - p'|")
-def dual_contraction(
-    *, gap_after: Any, gap_before: Any, tau: Any, lam: Any, delta: Any, norm: Any
-) -> tuple[Any, Any]:
+def dual_contraction(*, gap_after: Any, gap_before: Any, tau: Any, lam: Any, delta: Any, norm: Any) -> tuple[Any, Any]:
     """(R1) of the doubly regularised dual step."""
     return gap_after, max_of(abs(1 - tau * delta), abs(1 - tau * (norm**2 / lam + delta))) * gap_before
 

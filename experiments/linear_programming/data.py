@@ -36,7 +36,9 @@ class Distribution:
     spread: float = 10.0
 
 
-def draw(count: int, generator: Generator, *, distribution: Distribution | None = None, first_id: int = 0) -> LinearProgram:
+def draw(
+    count: int, generator: Generator, *, distribution: Distribution | None = None, first_id: int = 0
+) -> LinearProgram:
     """Draw programs, feasible or not.
 
     Args:

@@ -91,7 +91,9 @@ class OptimalBasis:
         if not bool(good.all()):
             first = int((~good).nonzero()[0])
             came = f"a degenerate basis at instance {int(self.program.ids[first])}"
-            raise DomainError("program", came, "non-degenerate optima", "keep basis.select(basis.nondegenerate.nonzero()[:, 0])")
+            raise DomainError(
+                "program", came, "non-degenerate optima", "keep basis.select(basis.nondegenerate.nonzero()[:, 0])"
+            )
         n = self.y.shape[1]
         inverse = torch.linalg.inv(_system(self.program, self.basic, self.active))[:, :n]
         by_row = inverse[:, :, n:] * self.active.unsqueeze(1)
@@ -143,7 +145,11 @@ def optimal_basis(program: LinearProgram, y: Tensor, p: Tensor, tolerance: float
     slack = program.b - program.times(y)
     active = program.equality | (slack <= tolerance * (1 + program.b.abs()))
     fits = basic.sum(dim=1) == active.sum(dim=1)
-    K = torch.where(fits[:, None, None], _system(program, basic, active), torch.eye(y.shape[1] + p.shape[1], dtype=y.dtype, device=y.device))
+    K = torch.where(
+        fits[:, None, None],
+        _system(program, basic, active),
+        torch.eye(y.shape[1] + p.shape[1], dtype=y.dtype, device=y.device),
+    )
     values, ok = _solved(K, program, basic, at_upper, active)
     solution, multipliers = values[:, : y.shape[1]], values[:, y.shape[1] :]
     primal, dual = _margins(program, basic, at_upper, active, solution, multipliers, K)
@@ -201,6 +207,10 @@ def _margins(
     scale = torch.linalg.matrix_norm(program.dense()) + 1
     # `nan_to_num` keeps singular systems, whose inverse is not finite, at a margin that is not positive.
     lost_primal = (grain * scale * (torch.linalg.vector_norm(y, dim=1) + 1)).nan_to_num(torch.inf)
-    lost_dual = (grain * scale * (torch.linalg.vector_norm(p, dim=1) + torch.linalg.vector_norm(program.c, dim=1))).nan_to_num(torch.inf)
+    lost_dual = (
+        grain * scale * (torch.linalg.vector_norm(p, dim=1) + torch.linalg.vector_norm(program.c, dim=1))
+    ).nan_to_num(torch.inf)
     lost_primal = torch.where(info == 0, lost_primal, torch.inf)
-    return torch.minimum(inner, slack).clamp_max(1e300) - lost_primal, torch.minimum(priced, cost).clamp_max(1e300) - lost_dual
+    return torch.minimum(inner, slack).clamp_max(1e300) - lost_primal, torch.minimum(priced, cost).clamp_max(
+        1e300
+    ) - lost_dual

@@ -221,5 +221,17 @@ def start(program: LinearProgram) -> Iteration:
     p = torch.zeros_like(program.b)
     unknown = torch.full_like(norm, torch.inf)
     return Iteration(
-        y, p, y, p, y, p, torch.zeros_like(y), p, torch.zeros_like(norm), unknown, unknown, torch.ones_like(norm), _FRACTION / norm
+        y,
+        p,
+        y,
+        p,
+        y,
+        p,
+        torch.zeros_like(y),
+        p,
+        torch.zeros_like(norm),
+        unknown,
+        unknown,
+        torch.ones_like(norm),
+        _FRACTION / norm,
     )

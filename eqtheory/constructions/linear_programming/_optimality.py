@@ -151,9 +151,7 @@ def _residuals(
     return over, end, carried, (primal_value, dual_value), (primal_residual, dual_residual), relative
 
 
-def _lost_above(
-    program: LinearProgram, p: Tensor, across: Tensor, over: Tensor, off: Tensor
-) -> tuple[Tensor, Tensor]:
+def _lost_above(program: LinearProgram, p: Tensor, across: Tensor, over: Tensor, off: Tensor) -> tuple[Tensor, Tensor]:
     """What violated rows can be worth, and the size of multipliers it holds for; rows that rounding could have violated count too."""
     doubtful = torch.where(program.equality, off > 0, across > -off)
     violated = torch.where(doubtful, over.abs() + off, 0.0).sum(dim=1)

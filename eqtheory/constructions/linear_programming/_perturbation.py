@@ -101,7 +101,9 @@ def part_distances(first: LinearProgram, second: LinearProgram) -> Tensor:
     """
     for name in ("ids", "rows", "columns", "equality"):
         if not torch.equal(getattr(first, name), getattr(second, name)):
-            raise InputError("second", f"other {name}", f"the {name} of the first", "pair them with program.select(ids)")
+            raise InputError(
+                "second", f"other {name}", f"the {name} of the first", "pair them with program.select(ids)"
+            )
     gaps = [getattr(first, part.value) - getattr(second, part.value) for part in ProgramPart]
     return torch.stack([torch.linalg.vector_norm(gap, dim=1) for gap in gaps], dim=1)
 

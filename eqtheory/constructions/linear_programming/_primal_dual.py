@@ -44,7 +44,13 @@ Product = Callable[[Tensor], Tensor]
 
 
 def primal_dual_step(
-    y: Tensor, p: Tensor, x: LinearProgram, tau: Tensor | float, sigma: Tensor | float, times: Product, transposed: Product
+    y: Tensor,
+    p: Tensor,
+    x: LinearProgram,
+    tau: Tensor | float,
+    sigma: Tensor | float,
+    times: Product,
+    transposed: Product,
 ) -> tuple[Tensor, Tensor]:
     """Take one step.
 
@@ -156,5 +162,7 @@ class PrimalDual(ImplicitOperator):
         if outside.numel():
             first = int(outside[0])
             came = f"norm {float(norms[first]):.6g} at instance {int(x.ids[first])}"
-            raise DomainError("x.entries", came, f"at most {self.size:.6g}", "pass a larger size, or equilibrate the data")
+            raise DomainError(
+                "x.entries", came, f"at most {self.size:.6g}", "pass a larger size, or equilibrate the data"
+            )
         return torch.cat([torch.clamp(torch.zeros_like(x.c), x.l, x.u), torch.zeros_like(x.b)], dim=1)

@@ -137,7 +137,9 @@ class RegularisedDual(ImplicitOperator):
             if bool(outside.any()):
                 first = int(outside.nonzero()[0])
                 came = f"{what} {float(found[first]):.6g} at instance {int(x.ids[first])}"
-                remedy = "pass a larger one, with room for rounding, or scale the data; infinite bounds have no constants"
+                remedy = (
+                    "pass a larger one, with room for rounding, or scale the data; infinite bounds have no constants"
+                )
                 raise DomainError(name, came, f"at most {limit:.6g}", remedy)
         return norms
 

@@ -38,7 +38,9 @@ class LinearStatus(Enum):
     SOLVED = "solved: the relative KKT error is at most the tolerance"
     INFEASIBLE = "infeasible: multipliers prove that no feasible point lies within the radius"
     UNBOUNDED = "unbounded: a feasible point was found, and a direction proves that no dual feasible multipliers lie within the radius"
-    DUAL_INFEASIBLE = "infeasible or unbounded: a direction proves that no dual feasible multipliers lie within the radius"
+    DUAL_INFEASIBLE = (
+        "infeasible or unbounded: a direction proves that no dual feasible multipliers lie within the radius"
+    )
     STEP_LIMIT = "not known: allow more steps, or ask for less accuracy"
 
 
