@@ -98,6 +98,8 @@ class LocalBound:
         method: how it was obtained.
         evidence: proved, declared or estimated.
         norm: name of the norm it refers to.
+        semicontinuous: whether the function is known to be upper semicontinuous, `limsup mu(x') <= mu(x)` for `x' -> x`. Only then does
+            the value at an input bound what happens in the limit next to it; N1 shows what can happen otherwise.
     """
 
     function: Any
@@ -105,6 +107,7 @@ class LocalBound:
     method: str
     evidence: Evidence
     norm: str = ""
+    semicontinuous: bool = False
 
     def __post_init__(self) -> None:
         Bound(None, self.side, self.method, self.evidence)  # the same rule about labels
@@ -129,13 +132,16 @@ class LocalBound:
 class Bracket:
     """A lower and an upper bound on the same constant.
 
+    Constants in different norms are different constants: sides that name different norms are refused, whether they cross or not. A side
+    that names none is taken to refer to the other one's.
+
     Args:
         lower: a bound with side `LOWER` or `EXACT`.
         upper: a bound with side `UPPER` or `EXACT`.
 
     Raises:
         BoundOrderError: the sides cross, so one of them is wrong.
-        InputError: a side is on the wrong side, or an estimate.
+        InputError: a side is on the wrong side, an estimate, or in another norm than the other one.
     """
 
     lower: Bound
@@ -147,6 +153,13 @@ class Bracket:
                 raise InputError(
                     name, bound.side.value, f"a {side.value}", "an estimate or the other side proves nothing"
                 )
+        if self.lower.norm and self.upper.norm and self.lower.norm != self.upper.norm:
+            raise InputError(
+                "upper",
+                f"a bound in {self.upper.norm}",
+                f"one in {self.lower.norm}, as below",
+                "bound both in one norm",
+            )
         ordered = self.lower.value <= self.upper.value
         # Tensors answer sample by sample; one crossing pair is enough, and a NaN compares as crossing.
         if not bool(ordered.all() if hasattr(ordered, "all") else ordered):

@@ -47,7 +47,7 @@ class Reciprocal(ImplicitOperator):
         norm = Euclidean()
         # Four roundings: x y, minus 1, times eta, the sum. The first three act on quantities of size |x y| + 1 <= |y| + 1.
         rounding = Rounding(relative=5.0, constant=4.0)
-        mu = LocalBound(lambda x: 1 - self.eta * x, Side.EXACT, "T7", Evidence.PROVED, norm.name)
+        mu = LocalBound(lambda x: 1 - self.eta * x, Side.EXACT, "T7", Evidence.PROVED, norm.name, semicontinuous=True)
         self.regularity = Regularity(
             mu, _proved(0.0, norm, side=Side.EXACT), _proved(eta, norm, side=Side.EXACT), norm, norm, rounding
         )
@@ -108,7 +108,9 @@ class TwoSidedReciprocal(ImplicitOperator):
         norm = Euclidean()
         # Five roundings on quantities of size at most |y| + 1.
         rounding = Rounding(relative=6.0, constant=5.0)
-        mu = LocalBound(lambda x: 1 - self.eta * x * x, Side.EXACT, "T7", Evidence.PROVED, norm.name)
+        mu = LocalBound(
+            lambda x: 1 - self.eta * x * x, Side.EXACT, "T7", Evidence.PROVED, norm.name, semicontinuous=True
+        )
         self.regularity = Regularity(mu, _proved(eta, norm), _proved(2 * eta, norm), norm, norm, rounding)
 
     def __call__(self, y: Tensor, x: Tensor) -> Tensor:
@@ -156,7 +158,9 @@ class MatrixInverse(ImplicitOperator):
         chosen = norm or Spectral()
         if not isinstance(chosen, (Spectral, Euclidean)):
             raise InputError("norm", chosen.name, "Spectral() or Euclidean()", "the constants are proved in these two")
-        mu = LocalBound(lambda A: 1 - self.eta * _least(A) ** 2, Side.EXACT, "T7", Evidence.PROVED, chosen.name)
+        mu = LocalBound(
+            lambda A: 1 - self.eta * _least(A) ** 2, Side.EXACT, "T7", Evidence.PROVED, chosen.name, semicontinuous=True
+        )
         # Two products of n x n matrices: an inner product of length n errs by gamma_n sum |a||b|, and replacing both factors by
         # their entrywise absolute values costs at most sqrt(n) each in the spectral norm. With |A| <= 1 the first product errs by
         # n^2 u |Y|, the second by n^2 u (|Y| + 1); three more roundings act on quantities of size at most |Y| + 1.

@@ -58,7 +58,16 @@ class StepRelaxation(ImplicitOperator):
 
     def __init__(self, *, L0: Bound, L1: Bound, output_norm: Norm, input_metric: Metric) -> None:
         # (R1) holds with equality for any step at all, so it is proved even where the radii are only estimated.
-        mu = LocalBound(lambda x: 1 - self.step(x), Side.EXACT, "relaxation", Evidence.PROVED, output_norm.name)
+        # (R2) makes the step continuous, hence `mu`: in `(eps' - eps) y + eps F - eps' F' = G(y,x) - G(y,x')` let `y` grow in one
+        # direction, `|eps - eps'| <= L1 d(x,x')`. That is known as far as the budget is.
+        mu = LocalBound(
+            lambda x: 1 - self.step(x),
+            Side.EXACT,
+            "relaxation",
+            Evidence.PROVED,
+            output_norm.name,
+            semicontinuous=L1.side is not Side.ESTIMATE,
+        )
         rounding = Rounding(relative=lambda x: 4 * self._spread(x), constant=self._constant_rounding)
         self.regularity = Regularity(mu, L0, L1, output_norm, input_metric, rounding)
         self._at = OncePerInput(self._step_and_value)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -85,13 +86,14 @@ def extreme_value_estimate(
         generator: source of the bootstrap samples, on the CPU.
         blocks: into how many blocks the samples are cut; `None` where they are block maxima already.
         level: coverage of the interval.
-        replicates: bootstrap samples, at least 19.
+        replicates: bootstrap samples, at least 19 and `level / (1 - level)`: the largest of `R` ratios is exceeded with probability
+            `1 / (R + 1)`, so fewer do not reach the level.
 
     Returns:
         The estimate, never below the largest sample. Cost: `O(replicates * blocks)`, 0.15 seconds for 99 of 60.
 
     Raises:
-        InputError: fewer than 30 blocks, or an unusable number.
+        InputError: fewer than 30 blocks, replicates that do not reach the level, or an unusable number.
         NonFiniteError: a sample is not finite.
 
     References:
@@ -106,8 +108,15 @@ def extreme_value_estimate(
         estimate 1.0
     """
     open_unit("level", level)
-    if not isinstance(replicates, int) or replicates < 19:
-        raise InputError("replicates", str(replicates), "an integer >= 19", "pass replicates=199")
+    wanted = Fraction(str(float(level)))  # as written: 0.95 stands for 19/20
+    needed = max(19, math.ceil(wanted / (1 - wanted)))
+    if not isinstance(replicates, int) or replicates < needed:
+        raise InputError(
+            "replicates",
+            str(replicates),
+            f"an integer >= {needed} for level {level:g}",
+            f"pass replicates={max(199, needed)}",
+        )
     maxima = _maxima(samples, blocks)
     largest, n = float(maxima.max()), len(maxima)
     spread = largest - float(maxima.min())
@@ -121,7 +130,7 @@ def extreme_value_estimate(
     again = _Fit(ends - ends.min(axis=1, keepdims=True))
     ratios = 2 * np.maximum(again.best - _profile(again.gaps, ends.min(axis=1))[0], 0.0)
     # The k-th of R ratios, k = level (R + 1), is exceeded by the true one with probability 1 - level if they are exchangeable.
-    place = min(math.ceil(level * (replicates + 1)), replicates) - 1
+    place = math.ceil(wanted * (replicates + 1)) - 1
     low, high = fit.within(float(np.sort(ratios)[place]))
     further = np.count_nonzero(again.anderson_darling() >= fit.anderson_darling()[0])
     endless = bool(fit.offset[0] >= _FARTHEST)

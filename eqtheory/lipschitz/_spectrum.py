@@ -27,6 +27,7 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Bracket, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
+from eqtheory.lipschitz._balancing import balanced, power_of_two, scaled
 from eqtheory.lipschitz._matrix_norm import operator_norm
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.roundoff import gamma
@@ -36,6 +37,8 @@ __all__ = ["SpectralRadius", "TransientGrowth", "spectral_radius", "transient_gr
 
 _SQUARINGS = 24
 _MOST = 60
+_NORMAL, _LEAST, _LARGEST = 2.0**-1022, 2.0**-1074, torch.finfo(torch.float64).max
+_FLOOR = 2.0**-900
 
 
 @final
@@ -94,25 +97,34 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
     upper = torch.full(J.shape[:-2], torch.inf, dtype=J.dtype, device=J.device)
     lower = torch.zeros_like(upper)
     # J^k is 2^exponent B, off by at most 2^exponent error; powers of two scale exactly and keep squares in range.
-    B, error = _balanced(J), torch.zeros_like(upper)
-    exponent = _binary_order(B)
-    B = B * torch.exp2(-exponent)[..., None, None]
+    B, exponent, lost = balanced(J)
+    error = torch.where(lost, n * 2.0**-1072, torch.zeros_like(upper))
     for j in range(squarings + 1):
         k = 2.0**j
         size = _frobenius(B)
         room = (size + error) * (1 + gamma(4, J.dtype))
-        upper = torch.minimum(upper, _root(room, exponent, k) * (1 + _lost(room, exponent, k)))
+        found = _root(room, exponent, k) * (1 + _lost(room, exponent, k))
+        # Below the normal numbers a result may be off by half of the smallest number, whatever its size.
+        found = torch.where((room > 0) & (found < _NORMAL), found + 2 * _LEAST, found)
+        upper = torch.minimum(upper, found)
         trace = (B.diagonal(dim1=-2, dim2=-1).sum(-1).abs() * (1 - gamma(n, J.dtype)) - n**0.5 * error).clamp_min(0)
         # A rounded sum can exceed the true one by gamma_n times the sum of sizes.
         trace = (trace - gamma(n, J.dtype) * B.diagonal(dim1=-2, dim2=-1).abs().sum(-1)).clamp_min(0)
-        lower = torch.maximum(lower, _root(trace / n, exponent, k) * (1 - _lost(trace / n, exponent, k)))
+        found = _root(trace / n, exponent, k) * (1 - _lost(trace / n, exponent, k))
+        found = torch.where(found < _NORMAL, (found - 2 * _LEAST).clamp_min(0), found.clamp_max(_LARGEST))
+        lower = torch.maximum(lower, found)
         if j == squarings:
             break
-        error = (gamma(n, J.dtype) * size**2 + 2 * size * error + error**2) * (1 + gamma(8, J.dtype))
+        error = torch.where(
+            size + error > 0,  # squares of small errors must not become zero
+            ((gamma(n, J.dtype) * size**2 + 2 * size * error + error**2) * (1 + gamma(8, J.dtype))).clamp_min(_FLOOR),
+            0.0,
+        )
         B = B @ B
-        shift = _binary_order(B)
-        B, error = B * torch.exp2(-shift)[..., None, None], error * torch.exp2(-shift)
-        exponent = 2 * exponent + shift
+        # By the larger of the two: where all has cancelled down to rounding, the error alone would leave the range.
+        shift = _binary_order(torch.maximum(B.abs().amax(dim=(-2, -1)), error))
+        B, error = scaled(B, -shift[..., None, None]), error * power_of_two(-shift)
+        exponent = 2 * exponent + shift.to(J.dtype)
     bracket = Bracket(
         Bound(lower, Side.LOWER, "traces of powers", Evidence.PROVED),
         Bound(upper, Side.UPPER, "norms of powers", Evidence.PROVED),
@@ -120,30 +132,13 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
     return SpectralRadius(bracket, values.gather(-1, order))
 
 
-def _binary_order(B: Tensor) -> Tensor:
-    """The power of two next to the size of the largest entry, 0 for zero.
+def _binary_order(size: Tensor) -> Tensor:
+    """The power of two below a number, 0 for zero.
 
     Returns:
-        Whole numbers, shape `(...)`.
+        Whole numbers, the shape of `size`.
     """
-    peak = B.abs().amax(dim=(-2, -1))
-    return torch.floor(torch.log2(torch.where(peak > 0, peak, 1.0)))
-
-
-def _balanced(J: Tensor) -> Tensor:
-    """`D^{-1} J D` with powers of two near the Perron vector of `|J|` on the diagonal of `D`.
-
-    Returns:
-        The similar matrix, exactly.
-    """
-    size = J.abs()
-    size = size + 1e-12 * size.amax(dim=(-2, -1), keepdim=True)  # all positive, so that there is a Perron vector
-    v = torch.ones_like(J[..., 0])
-    for _ in range(100):
-        v = (size @ v.unsqueeze(-1)).squeeze(-1)
-        v = v / torch.where(v.amax(-1, keepdim=True) > 0, v.amax(-1, keepdim=True), 1.0)
-    powers = torch.round(torch.log2(torch.where(v > 0, v, 1.0))).clamp(-100, 100)
-    return J * torch.exp2(powers.unsqueeze(-2) - powers.unsqueeze(-1))
+    return torch.where(size > 0, torch.frexp(size).exponent - 1, 0)
 
 
 def _root(value: Tensor, exponent: Tensor, k: float) -> Tensor:
@@ -162,7 +157,8 @@ def _lost(value: Tensor, exponent: Tensor, k: float) -> Tensor:
         The shape of `value`.
     """
     size = exponent.abs() + torch.log2(torch.where(value > 0, value, 1.0)).abs()
-    return 2.0**-49 * (size / k + 1)
+    # Exponents beyond 2^53 are rounded as well, once a squaring.
+    return 2.0**-46 * (size / k + 1)
 
 
 def _frobenius(B: Tensor) -> Tensor:

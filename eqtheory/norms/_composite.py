@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,6 +16,16 @@ from eqtheory.norms._entrywise import Euclidean
 from eqtheory.norms._norm import Norm
 
 __all__ = ["BlockSum", "Spectral", "Weighted"]
+
+
+def _digest(inner: str, shape: tuple[int, ...], weights: list[float]) -> str:
+    """Eight characters that tell weights apart: bounds keep the name of their norm only.
+
+    Returns:
+        The first 32 bits of a hash of what distinguishes the norm.
+    """
+    told = repr((inner, shape, [w.hex() for w in weights])).encode()
+    return "#" + hashlib.blake2b(told, digest_size=4).hexdigest()
 
 
 @final
@@ -60,13 +71,16 @@ class BlockSum(Norm):
     sizes: tuple[int, ...]
     weights: tuple[float, ...]
     norm: Norm
-    name: str = "weighted block sum"
+    name: str = ""
 
     def __post_init__(self) -> None:
         if len(self.sizes) != len(self.weights) or not all(w > 0 for w in self.weights):
             raise InputError(
                 "weights", str(self.weights), "one positive weight per block", f"pass {len(self.sizes)} weights"
             )
+        if not self.name:
+            told = _digest(self.norm.name, self.sizes, [float(w) for w in self.weights])
+            object.__setattr__(self, "name", f"weighted block sum {told}")
 
     def __call__(self, v: Tensor) -> Tensor:
         """Weighted block sum of each sample: shape `(batch, sum(sizes))` to `(batch,)`."""
@@ -120,11 +134,13 @@ class BlockSum(Norm):
 class Weighted(Norm):
     """`norm(weights * v)`: entries measured in units of their own.
 
-    The norm in which many non-normal operators are contractions, with `1 / weights` a positive vector that `|J|` shrinks.
+    The norm in which many non-normal operators are contractions, with `1 / weights` a positive vector that `|J|` shrinks. Norms with the
+    same weights are equal; names of different ones differ.
 
     Args:
         weights: positive and finite, the shape of one state.
         norm: the norm of the weighted entries; Euclidean by default.
+        name: what bounds call it; made from the weights where empty.
 
     Example:
         >>> import torch
@@ -141,7 +157,21 @@ class Weighted(Norm):
             shown = " ".join(str(self.weights).split())
             raise InputError("weights", shown[:60], "a tensor of finite numbers > 0", "pass one weight per entry")
         if not self.name:
-            object.__setattr__(self, "name", f"weighted {self.norm.name}")
+            told = _digest(self.norm.name, tuple(self.weights.shape), self.weights.detach().double().flatten().tolist())
+            object.__setattr__(self, "name", f"weighted {self.norm.name} {told}")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare weights by value, whatever type and device they are kept in."""
+        if not isinstance(other, Weighted):
+            return NotImplemented
+        if self is other:
+            return True
+        if (self.norm, self.name, self.weights.shape) != (other.norm, other.name, other.weights.shape):
+            return False
+        return torch.equal(self.weights.detach().double().cpu(), other.weights.detach().double().cpu())
+
+    def __hash__(self) -> int:
+        return hash((self.norm, self.name))
 
     def __call__(self, v: Tensor) -> Tensor:
         """Norm of the weighted entries: shape `(batch, ...)` to `(batch,)`."""

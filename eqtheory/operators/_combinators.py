@@ -39,7 +39,12 @@ def _derive_mu(rule: Callable[..., Any], method: str, *parts: Bound | LocalBound
     if all(isinstance(p, Bound) for p in parts):
         return _derive(rule, method, *[p for p in parts if isinstance(p, Bound)])
     side, evidence = _weaker(*parts)
-    return LocalBound(lambda x: rule(*(p.at(x) for p in parts)), side, method, evidence, norm=parts[0].norm)
+    # The rules are continuous and do not decrease in any factor, so they keep semicontinuity from above. A tensor of factors, one per
+    # sample, says nothing of inputs in between.
+    kept = all(p.semicontinuous if isinstance(p, LocalBound) else getattr(p.value, "ndim", 0) == 0 for p in parts)
+    return LocalBound(
+        lambda x: rule(*(p.at(x) for p in parts)), side, method, evidence, norm=parts[0].norm, semicontinuous=kept
+    )
 
 
 @final
@@ -122,7 +127,11 @@ class Encoded(ImplicitOperator):
         if base is not None and lipschitz is not None:
             mu = base.mu
             if isinstance(mu, LocalBound):
-                mu = LocalBound(lambda x: base.mu.at(encoder(x)), mu.side, "encoder", mu.evidence, mu.norm)
+                # A Lipschitz encoder is continuous, so semicontinuity is kept; how well that is known, L0 says as well.
+                kept = mu.semicontinuous and lipschitz.side is not Side.ESTIMATE
+                mu = LocalBound(
+                    lambda x: base.mu.at(encoder(x)), mu.side, "encoder", mu.evidence, mu.norm, semicontinuous=kept
+                )
             self.regularity = replace(
                 base,
                 mu=mu,

@@ -102,6 +102,9 @@ class Linearization:
         with torch.no_grad():
             moved = self.function(self.y.detach() * 1.001 + 1e-3, map_tensors(torch.Tensor.detach, self.x))
         if not torch.equal(moved, value.detach()) and bool(torch.isfinite(moved).all()):
+            if torch.is_inference_mode_enabled():
+                message = "G was evaluated in inference mode, where nothing is differentiated; leave torch.inference_mode() for this call"
+                raise GradientUnavailableError(message)
             message = (
                 "G depends on its state in a way that autograd does not see (a detached state, numpy, or an operation without derivative), "
                 "so its fixed point has no gradient; build G from differentiable operations, or call fixed_point under torch.no_grad()"

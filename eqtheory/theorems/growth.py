@@ -83,14 +83,18 @@ THEOREM = Theorem(
         "With lambda_t = lip(y_t; S) and R_k = sup |y_k| over S: lambda_t <= m^t lambda_0 + sum_{k<t} m^(t-1-k) (L0 + L1 R_k). "
         "(a) If L1 = 0 or R = sup R_k is finite, lambda_t <= lambda_0 + t (L0 + L1 R): one step buys one budget of slope. "
         "(b) If only g = sup |G(0,.)| over S is finite, R_k <= R_0 + k g and "
-        "lambda_t <= lambda_0 + t (L0 + L1 R_0) + L1 g t (t-1)/2."
+        "lambda_t <= lambda_0 + t (L0 + L1 R_0) + L1 g t (t-1)/2. "
+        "(c) At a point x next to which the iterates' slopes are bounded, the same recursion holds for local moduli, with R_k = |y_k(x)| "
+        "and m = max(mu(x), limsup mu(x') for x' -> x), which is mu(x) where mu is upper semicontinuous."
     ),
     source=Source.HERE,
     credit="This project.",
     proof=(
         "y_{t+1}(x) - y_{t+1}(x') = [G(y_t(x),x) - G(y_t(x),x')] + [G(y_t(x),x') - G(y_t(x'),x')], the split of T2 at iterates: at "
         "most (L0 + L1 |y_t(x)|) d + mu(x') |y_t(x) - y_t(x')|. Divide by d and take suprema: lambda_{t+1} <= m lambda_t + L0 + L1 R_t; "
-        "unroll. (a) m <= 1. (b) |y_{k+1}| <= |G(y_k,x) - G(0,x)| + |G(0,x)| <= m R_k + g, so R_k <= R_0 + k g; sum over k < t."
+        "unroll. (a) m <= 1. (b) |y_{k+1}| <= |G(y_k,x) - G(0,x)| + |G(0,x)| <= m R_k + g, so R_k <= R_0 + k g; sum over k < t. "
+        "(c) Apply it to balls around x and let the radius go to zero; the iterates are continuous at x. Under N1, mu(0) = 1/2 bounds "
+        "no slope of pairs near 0."
     ),
     inequalities=(one_step, geometric_growth, linear_growth, size_growth, quadratic_growth),
     sharp=(

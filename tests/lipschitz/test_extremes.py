@@ -134,3 +134,12 @@ def test_refusals() -> None:
         extreme_value_estimate([1.0] * 40, generator=rng, replicates=5)
     with pytest.raises(InputError, match="level"):
         extreme_value_estimate([1.0] * 40, generator=rng, level=1.5)
+
+
+@pytest.mark.parametrize(("level", "needed"), [(0.95, 19), (0.99, 99), (0.995, 199), (0.999, 999), (0.5, 19)])
+def test_replicates_have_to_reach_the_level(level: float, needed: int) -> None:
+    """The largest of `R` ratios is the quantile of level `R / (R + 1)`; it once stood for every level above."""
+    samples = torch.rand(40, generator=generator(), dtype=torch.float64)
+    with pytest.raises(InputError, match=rf"replicates: got {needed - 1}, needed an integer >= {needed} for level"):
+        extreme_value_estimate(samples, generator=generator(), level=level, replicates=needed - 1)
+    assert extreme_value_estimate(samples, generator=generator(), level=level, replicates=needed).level == level

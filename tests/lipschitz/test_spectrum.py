@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from eqtheory.errors import BoundOrderError, InputError, ShapeError
-from eqtheory.lipschitz import _spectrum, spectral_radius, transient_growth
+from eqtheory.lipschitz import _balancing, _spectrum, spectral_radius, transient_growth
 from eqtheory.norms import Sum, Sup, Weighted
 
 
@@ -130,3 +130,68 @@ def test_refusals() -> None:
         spectral_radius(torch.ones(2, 3))
     with pytest.raises(InputError, match=r"steps: got powers that overflow at"):
         transient_growth(1e100 * torch.eye(2).double(), steps=10)
+
+
+def exact_radius_of_cycle(entries: list[float]) -> float:
+    """A weighted cycle of `n` has the eigenvalues `(product)^(1/n)` times the roots of unity."""
+    logs = [math.log2(abs(v)) for v in entries]
+    return 2.0 ** (math.fsum(logs) / len(logs))
+
+
+CYCLES = {
+    "far apart": [1e-140, 1e140],
+    "as far as it goes": [5e-324, 1.7e308],
+    "so far that the upper bound was 0": [1e-300, 1e300],
+    "four": [1e-250, 1e200, 1e-200, 1e250],
+    "subnormal": [3e-310, 7e-320],
+    "huge": [1.7e308, 1e308],
+}
+
+
+@pytest.mark.parametrize("name", CYCLES)
+def test_entries_may_differ_by_the_range_of_the_type(name: str) -> None:
+    entries = CYCLES[name]
+    n = len(entries)
+    J = torch.zeros(n, n).double()
+    for i, v in enumerate(entries):
+        J[i, (i + 1) % n] = v
+    truth = exact_radius_of_cycle(entries)
+    found = spectral_radius(J).bracket
+    assert truth * (1 - 1e-5) <= float(found.lower.value) <= truth * (1 + 1e-12)
+    assert truth * (1 - 1e-12) <= float(found.upper.value) <= truth * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(("scale", "least"), [(1e-310, 1e-310), (1e-320, 1e-320), (1e150, 1e150)])
+def test_subnormal_matrices_have_no_radius_of_zero(scale: float, least: float) -> None:
+    found = spectral_radius(torch.diag(torch.tensor([scale, scale / 100], dtype=torch.float64))).bracket
+    assert float(found.lower.value) <= least <= float(found.upper.value)
+    assert float(found.upper.value) <= least * (1 + 1e-3)
+
+
+def test_strongly_skewed_triangular_matrices_are_bracketed_closely() -> None:
+    """Upper sides were 4 and 170 times the truth: scaling can decouple a triangular matrix as far as the type reaches."""
+    for n, skew in ((20, 100.0), (6, 1e6)):
+        J = torch.diag(draw(5, n)) + skew * torch.triu(draw(6, n, n), 1)
+        truth = float(J.diagonal().abs().max())
+        assert truth * (1 - 1e-12) <= float(spectral_radius(J).bracket.upper.value) <= truth * (1 + 1e-3)
+
+
+def test_a_power_that_has_cancelled_to_nothing_does_not_end_in_an_upper_bound_of_zero() -> None:
+    """Errors that overflow became NaN, and NaN became 0: the Jordan block of size 10 had the bracket [0.9, 0]."""
+    J = 0.9 * torch.eye(10).double() + 10 * torch.diag(torch.ones(9).double(), 1)
+    for squarings in (24, 60):
+        assert 0.9 <= float(spectral_radius(J, squarings=squarings).bracket.upper.value) <= 0.95
+    shift = spectral_radius(torch.diag(torch.ones(99).double(), 1)).bracket
+    assert 0 < float(shift.upper.value) < 1e-3
+
+
+def test_radii_beyond_the_range_are_bracketed_by_its_end() -> None:
+    found = spectral_radius(torch.full((5, 5), 1e308, dtype=torch.float64)).bracket
+    assert float(found.lower.value) == torch.finfo(torch.float64).max
+    assert float(found.upper.value) == torch.inf
+
+
+def test_powers_of_two_are_exact() -> None:
+    k = torch.arange(-1022, 1024)
+    assert _balancing.power_of_two(k).tolist() == [math.ldexp(1.0, e) for e in k.tolist()]
+    assert float(_balancing.scaled(torch.tensor(5e-324, dtype=torch.float64), torch.tensor(2097))) == 2.0**1023

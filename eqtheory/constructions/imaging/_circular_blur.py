@@ -69,7 +69,7 @@ class CircularBlur(LinearMap):
         any_sum: keep a kernel whose sum is not 1, which then brightens or darkens.
 
     Raises:
-        InputError: a kernel that is no floating-point tensor, a sum that is not 1 up to the rounding of its own type, or both options.
+        InputError: no tensor of float32 or float64, a sum that is not 1 up to the rounding of its own type, or both options.
         ShapeError: not two axes, or larger than the image.
         NonFiniteError: a NaN or an infinity.
         GradientUnavailableError: the kernel requires a gradient.
@@ -175,10 +175,11 @@ class CircularBlur(LinearMap):
             raise InputError("quantiles", str(found), "numbers in [0, 1]", "pass for example (0.1, 0.5, 0.9)")
         h, w = self.size
         pairs = _half_plane(h, w)
-        signed = torch.stack((_signed(pairs[:, 0], h) / h, pairs[:, 1] / w), dim=1)
-        order = signed.square().sum(1).argsort(stable=True)
+        signed = torch.stack((_signed(pairs[:, 0], h), pairs[:, 1]), dim=1)
+        # |w|^2 times (h w)^2 is an integer, so ties are ties.
+        order = (signed * torch.tensor([w, h])).square().sum(1).argsort(stable=True)
         chosen = order[torch.tensor([int(q * (len(order) - 1)) for q in found])]
-        at, frequencies = pairs[chosen], signed[chosen]
+        at, frequencies = pairs[chosen], signed[chosen].double() / torch.tensor([h, w], dtype=torch.float64)
         rows = (at[:, :1] * torch.arange(h) % h).double() / h
         columns = (at[:, 1:] * torch.arange(w) % w).double() / w
         waves = torch.cos(2 * pi * (rows.unsqueeze(2) + columns.unsqueeze(1))).unsqueeze(1)
@@ -211,9 +212,9 @@ def _grid(size: tuple[int, int]) -> tuple[int, int]:
 
 def _kernel(kernel: Tensor, size: tuple[int, int], *, normalize: bool, any_sum: bool) -> Tensor:
     """The kernel in float64 on the host, after all checks."""
-    if not isinstance(kernel, Tensor) or not kernel.dtype.is_floating_point:
+    if not isinstance(kernel, Tensor) or kernel.dtype not in (torch.float32, torch.float64):
         came = f"dtype {kernel.dtype}" if isinstance(kernel, Tensor) else type(kernel).__name__
-        raise InputError("kernel", came, "a floating-point tensor", "convert with .double()")
+        raise InputError("kernel", came, "a tensor of float32 or float64", "convert with .double()")
     if kernel.ndim != 2 or kernel.numel() == 0 or any(k > n for k, n in zip(kernel.shape, size, strict=True)):
         needed = f"(kh, kw), at least (1, 1) and at most the image's {size}"
         raise ShapeError("kernel", f"shape {tuple(kernel.shape)}", needed, "crop the kernel or take larger images")

@@ -118,8 +118,14 @@ def mapped(prior_step: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
     Returns:
         The new states.
+
+    Raises:
+        InputError: no tensor, or one of another type, as under autocast.
     """
     out = prior_step(z)
+    if not isinstance(out, Tensor) or out.dtype != z.dtype:
+        came = f"dtype {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
+        raise InputError("prior_step(z)", came, f"a tensor of the state's dtype {z.dtype}", "convert with .to(z.dtype)")
     same_shape("prior_step(z), z", out, z)
     return out
 

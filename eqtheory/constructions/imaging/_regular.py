@@ -79,7 +79,7 @@ def half_quadratic_regularity(linear_map: LinearMap, prior: Bound, beta: float) 
     """
     s, N, p = float(linear_map.smallest.value), float(linear_map.norm.value), float(prior.value)
     steepest = min(max(sqrt(beta), s), N)
-    slope = steepest / (steepest * steepest + beta) if N > 0 else 0.0
+    slope = 1 / (steepest + beta / steepest) if steepest > 0 else 0.0  # r/(r^2 + beta), without a square that overflows
     return _regularity(linear_map, prior, p * (beta / (s * s + beta)) * (1 + 8 * _U), p * slope * (1 + 8 * _U))
 
 

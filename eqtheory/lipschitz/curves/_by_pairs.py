@@ -1,7 +1,12 @@
 """Curves of iterations that adapt: pairs of runs, from inputs close to each other.
 
-Slopes of pairs are lower bounds whatever the iteration does, also where it restarts or falls back in one run and not in the
-other.
+Slopes of pairs are lower bounds on the Lipschitz constant over any set that holds the pair, whatever the iteration does, also where it
+restarts or falls back in one run and not in the other. They say nothing of the local modulus at one of its ends.
+
+**How long a pair should be.** With `s` the slope, `r` the size of states and inputs and `h r` the length, rounding accounts for up to
+`4 c u r` of the gap `s h r`, where evaluations err by at most `c u` times the sizes of state and input (`c = 64` is assumed). For slopes
+and sizes of order one the part lost to rounding is `4 c u / h`, and slopes change over the pair by a part of order `h`: the sum is least
+at `h = (4 c u)^(1/2)`. Where `4 c u >= 1`, nothing is left at any length.
 """
 
 from __future__ import annotations
@@ -9,41 +14,54 @@ from __future__ import annotations
 import torch
 
 from eqtheory.errors import InputError
-from eqtheory.lipschitz._witness import certified_slopes
-from eqtheory.lipschitz.curves._iteration import Iteration, attached, finite_rows
+from eqtheory.lipschitz._witness import ASSUMED_ROUNDINGS, certified_slopes
+from eqtheory.lipschitz.curves._iteration import attached, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
 from eqtheory.lipschitz.curves._result import Curve
 from eqtheory.nests import Raveled, spread
+from eqtheory.roundoff import Rounding, unit_roundoff
 
 __all__ = ["curve_by_pairs"]
 
 
-def curve_by_pairs(task: Task, iteration: Iteration, perturbation: float, *, given: bool) -> Curve:
+def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Curve:
     """Run every sample and its perturbed copies.
 
     Args:
         task: what is asked.
-        iteration: the iteration.
-        perturbation: length of the perturbations, relative to `1 + |x|`.
+        perturbation: length of the perturbations, relative to `1 + |x|`; by the header's rule where `None`.
         given: whether the start was handed in, rather than made from the input by the operator.
 
     Returns:
         The curve, without an upper side.
 
     Raises:
-        InputError: there is only one iteration to look at and it is the start.
+        InputError: there is only one iteration to look at and it is the start, or a type in which rounding accounts for everything.
     """
-    start, block, G, last = task.start, task.block, task.G, task.wanted[-1]
-    if last == 0:
+    start, block, G, last, iteration = task.start, task.block, task.G, task.wanted[-1], task.iteration
+    if last == 0 or iteration is None:
         raise InputError("steps", "[0]", "at least one step", "pass for example steps=100")
     batch, width = start.shape[0], block.directions.shape[0]
     raveled = Raveled(task.x, batch)
     flat = raveled.flat(task.x)
-    size = perturbation * (1 + block.norm(flat)).unsqueeze(1)
+    coarse = max(unit_roundoff(flat.dtype), unit_roundoff(start.dtype))
+    if 4 * ASSUMED_ROUNDINGS * coarse >= 1:
+        came = str(start.dtype if unit_roundoff(start.dtype) == coarse else flat.dtype)
+        raise InputError(
+            "x, y0", came, "a type in which slopes of pairs are more than rounding", "convert to float32 or wider"
+        )
+    length = (4 * ASSUMED_ROUNDINGS * coarse) ** 0.5 if perturbation is None else perturbation
+    size = length * (1 + block.norm(flat)).unsqueeze(1)
     points = torch.cat([flat, (flat + size * block.directions).flatten(0, 1)])
     inputs = raveled.nest(points, torch.arange(batch, device=start.device).repeat(width + 1))
     y = start.repeat(width + 1, *[1] * (start.ndim - 1)) if given else G.initial_state(inputs).detach()
-    record, solver, state = Record(task), attached(iteration, G, inputs), iteration.init(y)
+    products, spent = [0], []
+    record, solver, state = Record(task), attached(iteration, G, inputs, products), iteration.init(y)
+    # Measured in the wider type; what the narrower one rounds is in its units.
+    wide = torch.promote_types(flat.dtype, start.dtype)
+    assumed = ASSUMED_ROUNDINGS * coarse / unit_roundoff(wide)
+    rounding = Rounding(relative=assumed, constant=lambda p: assumed * block.norm(p))
+    ends = points.to(wide)
     alive = torch.ones(y.shape[0], dtype=torch.bool, device=y.device)
     wanted = set(task.wanted)
     for t in range(last + 1):
@@ -52,16 +70,22 @@ def curve_by_pairs(task: Task, iteration: Iteration, perturbation: float, *, giv
         alive = alive & finite_rows(g)
         safe = torch.where(spread(alive, g), g, y)
         if t in wanted:
-            base = y[:batch].repeat(width, *[1] * (y.ndim - 1))
+            base = y[:batch].to(wide).repeat(width, *[1] * (y.ndim - 1))
             slopes = certified_slopes(
-                base, y[batch:], points[:batch].repeat(width, 1), points[batch:], block.norm, G.norm, None
+                base, y[batch:].to(wide), ends[:batch].repeat(width, 1), ends[batch:], block.norm, G.norm, rounding
             )
             steepest = slopes.reshape(width, batch).amax(dim=0, keepdim=True)
             record.measured([t], y[:batch], safe[:batch], steepest, alive[:batch], None)
+            spent.append((t + 1 + products[0]) * (width + 1))
         record.tail.add(y[:batch])
         if t == last:
             break
         proposal, state = solver.step(state, y, safe, alive)
         y = torch.where(spread(alive & finite_rows(proposal), y), proposal, safe)
-    how = f"pairs at relative distance {perturbation:g} along {width} directions"
-    return record.finish(how=how, exact=False, assumptions=("the iteration adapts to the input: no upper side (N8)",))
+    return record.finish(
+        how=f"pairs of x and x + {length:.2g} (1 + |x|) w along {width} directions w",
+        exact=False,
+        rests_on=f"y_t is known to {ASSUMED_ROUNDINGS:g} unit roundoffs of its size and that of x",
+        evaluations=torch.tensor(spent),
+        assumptions=("the iteration adapts to the input: no upper side (N8)",),
+    )

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from eqtheory.lipschitz.curves._iteration import averaging_of, combined, finite_rows
+from eqtheory.lipschitz.curves._iteration import Averaging, combined, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
 from eqtheory.lipschitz.curves._result import Curve
 from eqtheory.lipschitz.curves._steepest_block import steepest_block
@@ -26,20 +26,21 @@ _STRETCH = 128
 _ROOM = 1 << 21
 """A stretch holds at most so many steps, and so many numbers."""
 _SMALL = 1 << 12
+_SMOOTH = "y_t is differentiable at the samples, derivatives rounded to the type they were computed in"
 
 
-def curve_by_tangents(task: Task, rounds: int, *, given: bool) -> Curve:
+def curve_by_tangents(task: Task, weights: Averaging, rounds: int, *, given: bool) -> Curve:
     """Propagate states and a block of tangents, once.
 
     Args:
         task: what is asked.
+        weights: of every step.
         rounds: of subspace iteration before.
         given: whether the start was handed in, rather than made from the input by the operator.
 
     Returns:
         The curve.
     """
-    weights = averaging_of(task.iteration)
     for _ in range(rounds):
         task = replace(task, block=steepest_block(task.G, task.x, task.start, task.wanted[-1], weights, task.block))
     start, block, G, last = task.start, task.block, task.G, task.wanted[-1]
@@ -74,7 +75,11 @@ def curve_by_tangents(task: Task, rounds: int, *, given: bool) -> Curve:
         record.add(steps, states, goes, tangents, alive, upper.along(states, [weights(k) for k in steps], G.norm))
         t += len(steps)
     how = "derivatives along the whole input space" if block.spans else f"derivatives along {width} directions"
-    return record.finish(how=how, exact=block.spans, assumptions=upper.assumptions)
+    # Each round runs the iteration with its tangents, and goes back with as many products with the transpose at states taken anew.
+    evaluations = (record.steps + 1 + 2 * rounds * last) * (width + 1)
+    return record.finish(
+        how=how, exact=block.spans, rests_on=_SMOOTH, evaluations=evaluations, assumptions=upper.assumptions
+    )
 
 
 def _finite(tensors: list[Tensor]) -> bool:

@@ -9,8 +9,10 @@ so all `t = 1..T` cost `O(T)` evaluations instead of `O(T^2)`. For every `t` and
 - **lower side**: the norm of `V_t` as a map of the block is at most `|Dy_t(x)|`, hence at most the local modulus; it is
   `|Dy_t(x)|` itself where the block spans the input space;
 - **upper side**, from constants `mu, L0, L1` of the operator and for weights that are not negative and do not depend on `x`:
-  the step of T4 and T4b on balls that shrink to `x`, with `R_t = |y_t(x)|`. Iterations whose weights adapt have no such bound
-  (N8), and no derivative that could be trusted across restarts: their lower side comes from pairs of runs.
+  the step of T4 and T4b on balls that shrink to `x`, with `R_t = |y_t(x)|`. A factor `mu` that depends on the input has to be upper
+  semicontinuous for that, and to say so. Iterations whose weights adapt have no such bound (N8), and no derivative that could be
+  trusted across restarts: their lower side comes from pairs of runs. A pair is a finite distance apart, so that its slope bounds the
+  Lipschitz constant over any set that holds it, and the local modulus only where slopes do not change over that distance.
 
 A curve names its iteration: the same operator grows at another rate under another solver.
 
@@ -32,7 +34,7 @@ from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound
 from eqtheory.lipschitz.curves._block import input_block
 from eqtheory.lipschitz.curves._by_pairs import curve_by_pairs
 from eqtheory.lipschitz.curves._by_tangents import curve_by_tangents
-from eqtheory.lipschitz.curves._iteration import Iteration
+from eqtheory.lipschitz.curves._iteration import Iteration, averaging_of
 from eqtheory.lipschitz.curves._record import Task
 from eqtheory.lipschitz.curves._result import Curve
 from eqtheory.nests import Raveled, map_tensors, tensors
@@ -55,7 +57,7 @@ def curve(
     target: Tensor | None = None,
     other_starts: Sequence[Tensor] = (),
     input_norm: Norm | None = None,
-    perturbation: float = 1e-6,
+    perturbation: float | None = None,
     generator: Generator | None = None,
 ) -> Curve:
     """Slopes, errors, residuals and costs of the iterates of an operator.
@@ -73,15 +75,18 @@ def curve(
         target: what the iterates should be, shape of the states, for errors.
         other_starts: further starts, to see whether the end depends on the start.
         input_norm: norm on the flattened input; the operator's input metric if that is a norm, else Euclidean.
-        perturbation: length of the pairs that are run where the iteration adapts, relative to `1 + |x|`.
+        perturbation: length of the pairs that are run where the iteration adapts, relative to `1 + |x|`; where `None`, 16 times the root
+            of the unit roundoff (1.7e-7 in float64, 0.004 in float32, 0.35 in float16). Longer pairs lose less to rounding, shorter
+            ones say more of the sample itself. In bfloat16 rounding would account for everything, which is refused.
         generator: of the random directions; the same ones every time where `None`.
 
     Returns:
         The curve. Cost: `steps` evaluations with tangents, at most three times the evaluations of as many samples as the block is wide.
 
     Raises:
-        InputError: steps that are not increasing, or options that do not go together.
+        InputError: steps that are not increasing, weights that do not average, or options that do not go together.
         ShapeError: starts, tangents or targets of the wrong shape.
+        NonFiniteError: an input, a start or the target is not finite.
         GradientUnavailableError: the operator has no derivative in its input.
         BoundOrderError: a lower side exceeds the upper side, so the operator's constants are wrong.
 
@@ -120,7 +125,8 @@ def curve(
     _same("target", target, start)
     for other in other_starts:
         _same("other_starts", other, start)
-    positive("perturbation", perturbation)
+    if perturbation is not None:
+        positive("perturbation", perturbation)
     raveled = Raveled(x, batch)
     if raveled.length == 0:
         raise InputError(
@@ -135,11 +141,12 @@ def curve(
     if rounds and not isinstance(made.norm, Euclidean):
         raise InputError("rounds", str(rounds), "0 in norms other than l2", "pass the tangents as block=")
     task = Task(G, x, start, wanted, iteration, made, target, other_starts)
-    if iteration is None or iteration.averaging(0) is not None:
-        return curve_by_tangents(task, rounds, given=y0 is not None)
+    weights = averaging_of(iteration, wanted[-1])
+    if weights is not None:
+        return curve_by_tangents(task, weights, rounds, given=y0 is not None)
     if rounds:
         raise InputError("rounds", str(rounds), "0 where the iteration adapts", "use Picard or an averaged iteration")
-    return curve_by_pairs(task, iteration, perturbation, given=y0 is not None)
+    return curve_by_pairs(task, perturbation, given=y0 is not None)
 
 
 def _plain(nest: Any) -> Any:
@@ -171,5 +178,8 @@ def _wanted(steps: int | Sequence[int]) -> list[int]:
 
 
 def _same(name: str, given: Tensor | None, start: Tensor) -> None:
-    if given is not None and given.shape != start.shape:
+    if given is None:
+        return
+    if isinstance(given, Tensor) and given.shape != start.shape:
         raise ShapeError(name, f"shape {tuple(given.shape)}", f"that of the states, {tuple(start.shape)}", "reshape it")
+    batch_of(name, given)

@@ -125,32 +125,41 @@ class Record:
             self._upper.append(upper)
         self._left = torch.where((self._left < 0) & ~alive, steps[-1], self._left)
 
-    def finish(self, *, how: str, exact: bool, assumptions: tuple[str, ...]) -> Curve:
+    @property
+    def steps(self) -> Tensor:
+        """The steps that were kept, shape `(k,)`."""
+        return torch.tensor(self._steps)
+
+    def finish(
+        self, *, how: str, exact: bool, rests_on: str, evaluations: Tensor, assumptions: tuple[str, ...]
+    ) -> Curve:
         """Make the curve.
 
         Args:
             how: how the lower side was found.
             exact: whether it is the norm of the whole derivative.
+            rests_on: what it rests on.
+            evaluations: of the operator up to every step, per sample.
             assumptions: what the upper side rests on, or why there is none.
 
         Returns:
             The curve.
         """
-        steps = torch.tensor(self._steps)
         slopes = torch.cat(self._lower)
         error = torch.cat(self._error) if self._error else None
         return Curve(
             iteration=name_of(self.task.iteration),
             how=how,
             exact=exact,
+            rests_on=rests_on,
             norms=(self.task.block.norm.name, self.norm.name),
-            steps=steps,
+            steps=self.steps,
             lower=slopes,
             upper=torch.cat(self._upper) if self._upper else None,
             residual=torch.cat(self._residual),
             error=error,
             size=torch.cat(self._size),
-            evaluations=(steps + 1) * (self.task.block.directions.shape[0] + 1),
+            evaluations=evaluations,
             findings=self._findings(slopes, error),
             assumptions=assumptions,
         )

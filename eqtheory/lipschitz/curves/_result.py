@@ -26,12 +26,16 @@ class Curve:
         exact: whether the lower side is the norm of the whole derivative.
         norms: names of the norms on inputs and states.
         steps: the iterations `t`, shape `(k,)`.
-        lower: lower bounds on the local modulus of `y_t` at each sample, shape `(k, batch)`.
+        lower: lower bounds at each sample, shape `(k, batch)`: by derivatives, on the local modulus of `y_t`; by pairs (where the
+            iteration adapts), on the Lipschitz constant of `y_t` over any set that holds the sample and the points that `how` tells.
         upper: upper bounds on it by T4 or T4b, float64, the same shape; `None` where there are none.
         residual: `|G(y_t, x) - y_t|`, infinite from the step on at which a sample left the range of the type, shape `(k, batch)`.
         error: distance to the target, where one was given.
         size: `|y_t|`.
-        evaluations: evaluations of the operator per sample up to and including `t`, tangents counted as one each, shape `(k,)`.
+        evaluations: evaluations of the operator per sample up to and including `t`, shape `(k,)`: those of `y_t` and of its residual,
+            of every tangent or perturbed copy, of the rounds before, and products that the iteration asked for, one each. Other starts
+            are not counted.
+        rests_on: what the lower side rests on.
         findings: what was noticed.
         assumptions: what the upper side rests on, or why there is none.
 
@@ -50,6 +54,7 @@ class Curve:
     error: Tensor | None
     size: Tensor
     evaluations: Tensor
+    rests_on: str
     findings: tuple[Finding, ...] = ()
     assumptions: tuple[str, ...] = ()
 
@@ -67,7 +72,9 @@ class Curve:
             raise BoundOrderError(message)
 
     def worst(self) -> Tensor:
-        """The largest lower bound of the batch at every step: one on the Lipschitz constant over any convex set that holds the samples.
+        """The largest lower bound of the batch at every step: one on the Lipschitz constant over any convex set with the samples inside.
+
+        Where the bounds are those of pairs, the set has to hold these.
 
         Returns:
             Shape `(k,)`.
@@ -93,8 +100,8 @@ class Curve:
             )
         row = int(rows[0])
         name = self.norms[0] if self.norms[0] == self.norms[1] else f"{self.norms[0]} to {self.norms[1]}"
-        rounded = "derivatives rounded to the type they were computed in"
-        lower = Bound(self.lower[row], Side.LOWER, f"{self.iteration}: {self.how}", Evidence.PROVED, name, (rounded,))
+        how = f"{self.iteration}: {self.how}"
+        lower = Bound(self.lower[row], Side.LOWER, how, Evidence.PROVED, name, (self.rests_on,))
         if self.upper is None:
             return lower
         evidence = Evidence.PROVED if all("declared" not in text for text in self.assumptions) else Evidence.DECLARED
@@ -137,6 +144,7 @@ class Curve:
             "upper": listed(self.upper),
             "residual": listed(self.residual),
             "error": listed(self.error),
+            "rests_on": self.rests_on,
             "findings": [str(finding) for finding in self.findings],
             "assumptions": list(self.assumptions),
         }

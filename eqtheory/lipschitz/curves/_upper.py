@@ -1,9 +1,13 @@
 """The upper side of a curve: the recursion of T4 and T4b at every sample.
 
-On balls that shrink to `x` the suprema in `lambda_{t+1} <= a lambda_t + b lambda_0 + c (mu lambda_t + L0 + L1 R_t)` become values
-at `x` (the iterates are continuous, and so is `mu`), so the recursion bounds the local modulus of `y_t` at `x`.
+The recursion `lambda_{t+1} <= a lambda_t + b lambda_0 + c (m lambda_t + L0 + L1 R_t)` holds on every ball around `x`, with `m = sup mu`
+and `R_t = sup |y_t|` over the ball. Let its radius go to zero: `lambda_t` tends to the local modulus of `y_t` at `x`; `R_t` to
+`|y_t(x)|`, since iterates are continuous where their moduli are finite; and `m` to `max(mu(x), limsup mu(x'))`, which is `mu(x)` if and
+only if `mu` is upper semicontinuous there. Values of `mu` at the samples alone bound nothing: slopes at `x` come from pairs *near* `x`
+(the trap of N1). So a factor that depends on the input has to say that it is semicontinuous, or there is no upper side; one that holds
+uniformly need not.
 
-Theorem: T4, T4b.
+Theorem: T4, T4b, N1.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqtheory.bounds import LocalBound, Side
+from eqtheory.bounds import Bound, LocalBound, Side
 from eqtheory.lipschitz.curves._block import Block
 from eqtheory.norms import Norm
 from eqtheory.operators import Regularity
@@ -70,10 +74,14 @@ class UpperSide:
             return UpperSide(None, batch, (why,))
         if bool((V0 != 0).any()):
             return UpperSide(None, batch, ("no upper side: the start depends on the input",))
+        for name, bound in zip(("mu", "L0", "L1"), bounds, strict=True):
+            if why := _only_at_samples(bound):
+                return UpperSide(None, batch, (f"no upper side: {name} {why}",))
         constants = tuple(_numbers(bound.at(x)) for bound in bounds)
-        assumptions = [f"mu: {regularity.mu.evidence.value}", f"L0, L1: {regularity.L0.evidence.value}"]
-        if isinstance(regularity.mu, LocalBound):
-            assumptions.append("mu is upper semicontinuous in the input")
+        assumptions = [f"mu: {regularity.mu.evidence.value}"]
+        assumptions += [
+            f"{name}: {bound.evidence.value}" for name, bound in (("L0", regularity.L0), ("L1", regularity.L1))
+        ]
         if not given:
             assumptions.append("the start does not depend on the input (its derivative vanishes at the samples)")
         return UpperSide(constants, batch, tuple(assumptions))
@@ -110,6 +118,20 @@ class UpperSide:
                 L1=L1,
             )
         return torch.as_tensor(np.stack(found), device=states[0].device)
+
+
+def _only_at_samples(bound: Bound | LocalBound) -> str:
+    """Why a constant says nothing of inputs next to a sample; empty where it does."""
+    if isinstance(bound, LocalBound):
+        if bound.semicontinuous:
+            return ""
+        return (
+            "depends on the input and is not known to be upper semicontinuous, so it may be larger next to a sample; "
+            "pass LocalBound(..., semicontinuous=True) if it is, or one number that holds everywhere"
+        )
+    if isinstance(bound.value, Tensor) and bound.value.ndim > 0:
+        return "is one number per sample, which says nothing of inputs next to them; pass one number, or a LocalBound"
+    return ""
 
 
 def _numbers(value: Any) -> Any:

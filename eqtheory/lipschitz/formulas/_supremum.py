@@ -104,23 +104,39 @@ def prepared(
     open_unit("rtol", rtol)
     count("max_boxes", max_boxes, "pass for example max_boxes=100_000")
     ranges = box_of(box)
+    for s, (
+        low,
+        high,
+    ) in ranges.items():  # also of symbols that sympy has simplified away already, such as sin(pi n) to 0
+        _require_true_assumptions(s, low, high)
     real = {s: sympy.Dummy(s.name, real=True) for s in ranges}
     written = []
     for k, value in enumerate(expressions):
         e = expression_of(value, "expression" if len(expressions) == 1 else f"expressions[{k}]")
         if missing := sorted(str(s) for s in e.free_symbols - set(ranges)):
             raise InputError("box", f"no range for {', '.join(missing)}", "one for every symbol", "add them to the box")
-        for s in e.free_symbols:
-            low, high = ranges[s]
-            if s.is_integer or (s.is_positive and low.low <= 0) or (s.is_negative and high.high >= 0):
-                came = f"a symbol {s} whose assumptions do not hold on its range"
-                raise InputError(
-                    "box", came, "a formula that was not simplified by them", "use sympy.Symbol(..., real=True)"
-                )
         # Floating-point numbers become the rationals they are, or sympy would round when it differentiates.
         exact = {f: _rational(f) for f in e.atoms(sympy.Float)}
         written.append(with_sides(e.xreplace(exact).xreplace(real)))
     return written, list(real.values()), list(ranges.values())
+
+
+def _require_true_assumptions(symbol: Any, low: Interval, high: Interval) -> None:
+    """Require that whatever sympy takes for granted about a symbol holds on its whole range.
+
+    Raises:
+        InputError: something does not, or is not known to.
+    """
+    import sympy
+
+    signs = (("positive", low.low > 0), ("negative", high.high < 0), ("nonnegative", low.low >= 0))
+    known = {sign: True for sign, holds in (*signs, ("nonpositive", high.high <= 0)) if holds}
+    true = sympy.Dummy(real=True, **known).assumptions0
+    wrong = [name for name, value in symbol.assumptions0.items() if true.get(name) is not value]
+    if wrong:
+        came = f"a symbol {symbol} whose assumptions do not hold on its range"
+        needed = f"a formula that was not simplified by them ({wrong[0]})"
+        raise InputError("box", came, needed, "use sympy.Symbol(..., real=True)")
 
 
 def _rational(number: Any) -> Any:

@@ -151,6 +151,9 @@ def dense_jacobian(function: Map, x: Tensor) -> Tensor:
     Returns:
         Shape `(batch, m, n)`, `m` and `n` the numbers of entries of a value and of a point. Cost: `min(m, n)` products.
     """
+    if torch.is_inference_mode_enabled():  # nothing is differentiated there
+        with torch.inference_mode(mode=False):
+            return dense_jacobian(function, x.clone())
     values = values_of(function, batch_of("x", x))
     return _dense(Linearization(lambda y, _: function(y), x, None), x, values)
 

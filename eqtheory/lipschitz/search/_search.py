@@ -117,6 +117,10 @@ def steepest(
         ShapeError: not one row of parameters a point.
         NonFiniteError: the map is finite at no sample; those at which it is not are left out.
     """
+    if torch.is_inference_mode_enabled():  # nothing is differentiated there
+        with torch.inference_mode(mode=False):
+            start = None if p is None else p.clone()
+            return steepest(function, y.clone(), start, search=search, generator=generator)
     how = search or Search()
     batch_of("y", y)
     parameters = y.new_zeros(y.shape[0], 0) if p is None else p

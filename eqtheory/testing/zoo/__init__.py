@@ -7,6 +7,12 @@ from eqtheory.testing.zoo.adjoints import BROKEN_ADJOINTS, BROKEN_THRESHOLDS, Ad
 from eqtheory.testing.zoo.bounds import BROKEN_BOUNDS, BrokenBound, broken_bounds
 from eqtheory.testing.zoo.pointwise_contraction import PointwiseContraction, twin_slope_pair
 from eqtheory.testing.zoo.relaxations import BROKEN_RELAXATIONS, RelaxationClaim, honest_claim
+from eqtheory.testing.zoo.restorations import (
+    BROKEN_RESTORATIONS,
+    HONEST_RESTORATIONS,
+    Restoration,
+    RestorationClaim,
+)
 from eqtheory.testing.zoo.schedules import BROKEN_SCHEDULES, ScheduleClaim
 
 __all__ = [
@@ -14,13 +20,17 @@ __all__ = [
     "BROKEN_ADJOINT_BOUNDS",
     "BROKEN_BOUNDS",
     "BROKEN_RELAXATIONS",
+    "BROKEN_RESTORATIONS",
     "BROKEN_SCHEDULES",
     "BROKEN_THRESHOLDS",
+    "HONEST_RESTORATIONS",
     "AdjointClaim",
     "BoundClaim",
     "BrokenBound",
     "PointwiseContraction",
     "RelaxationClaim",
+    "Restoration",
+    "RestorationClaim",
     "ScheduleClaim",
     "ThresholdClaim",
     "broken_bounds",

@@ -14,6 +14,16 @@ from eqtheory.theorems import Inequality
 from eqtheory.theorems.arrival import arrival
 from eqtheory.theorems.averaged_growth import averaged_growth, averaged_step, signed_growth
 from eqtheory.theorems.growth import geometric_growth, linear_growth, one_step, quadratic_growth, size_growth
+from eqtheory.theorems.imaging import (
+    data_stability,
+    half_quadratic_budget,
+    half_quadratic_contraction,
+    half_quadratic_simplicity,
+    proximal_gradient_contraction,
+    proximal_gradient_simplicity,
+    proximal_step,
+    stability,
+)
 from eqtheory.theorems.levelling_off import jacobian_step, levelling_off
 from eqtheory.theorems.price import constant_step_error, price_of_slope
 
@@ -154,7 +164,38 @@ def _t6() -> tuple[BrokenBound, ...]:
     )
 
 
-BROKEN_BOUNDS: tuple[BrokenBound, ...] = (*_t4(), *_t4b(), *_t5(), *_t5b(), *_t6())
+def _t10() -> tuple[BrokenBound, ...]:
+    return (
+        _changed(
+            "minimum of the proximal step doubled",
+            "T10",
+            proximal_step,
+            moved_squared=lambda q: q["moved_squared"] / 2,
+            left_squared=lambda q: q["left_squared"] / 2,
+        ),
+        _changed(
+            "factor from the largest singular value",
+            "T10",
+            proximal_gradient_contraction,
+            smallest=lambda q: q["norm"],
+        ),
+        _changed("factor of twice the step", "T10", proximal_gradient_contraction, gamma=lambda q: 2 * q["gamma"]),
+        _changed("step 1% smaller", "T10", proximal_gradient_simplicity, gamma=lambda q: 0.99 * q["gamma"]),
+        _changed("norm halved", "T10", proximal_gradient_simplicity, norm=lambda q: q["norm"] / 2),
+        _changed(
+            "smallest singular value doubled", "T10", half_quadratic_contraction, smallest=lambda q: 2 * q["smallest"]
+        ),
+        _changed("coupling 1% weaker", "T10", half_quadratic_contraction, beta=lambda q: 0.99 * q["beta"]),
+        _changed(
+            "steepest singular value missed", "T10", half_quadratic_simplicity, steepest=lambda q: q["steepest"] / 2
+        ),
+        _changed("L0 = 1/(4 sqrt(beta))", "T10", half_quadratic_budget, beta=lambda q: 4 * q["beta"]),
+        _changed("data stable with the constant 1/2", "T10", data_stability, image_gap=lambda q: 2 * q["image_gap"]),
+        _changed("constant 1/s 1% smaller", "T10", stability, smallest=lambda q: 1.01 * q["smallest"]),
+    )
+
+
+BROKEN_BOUNDS: tuple[BrokenBound, ...] = (*_t4(), *_t4b(), *_t5(), *_t5b(), *_t6(), *_t10())
 """Every wrong bound; each is violated on the instances that attain the honest one."""
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from eqtheory.errors import InputError, NonFiniteError
+from eqtheory.errors import GradientUnavailableError, InputError, NonFiniteError
 from eqtheory.lipschitz import dense_jacobian, exact_jacobian_norm, jacobian_norm
 from eqtheory.norms import Norm, Sum, Sup, Weighted
+from eqtheory.operators import Linearization
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -155,3 +156,20 @@ def test_inference_mode_and_half_precision() -> None:
         assert jacobian_norm(lambda x: 2 * x, x + 0).values.tolist() == pytest.approx([2.0, 2.0])
     half = jacobian_norm(lambda x: 2 * x, x.bfloat16())
     assert half.values.double().tolist() == pytest.approx([2.0, 2.0], rel=0.02)
+
+
+def test_inference_mode_is_left_for_matrices_as_it_is_for_products() -> None:
+    x = draw(40, 3, 2)
+    J = torch.diag_embed(1 / torch.cosh(x) ** 2)
+    with torch.inference_mode():
+        inside = x + 0
+        assert torch.allclose(dense_jacobian(torch.tanh, inside), J)
+        assert torch.allclose(exact_jacobian_norm(torch.tanh, inside).value, J.amax(dim=(1, 2)))
+        assert torch.allclose(jacobian_norm(torch.tanh, inside).values, J.amax(dim=(1, 2)), rtol=1e-3)
+
+
+def test_a_linearization_says_that_inference_mode_is_what_is_in_the_way() -> None:
+    with torch.inference_mode():
+        here = Linearization(lambda y, _: torch.tanh(y), draw(41, 3, 2), None)
+        with pytest.raises(GradientUnavailableError, match=r"leave torch.inference_mode\(\) for this call"):
+            here.pull(torch.ones(3, 2).double())

@@ -138,3 +138,11 @@ def test_an_ascent_that_goes_downhill_is_caught(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(_climb, "_measured", downhill)
     found = steepest(bump, draw(1, 256), search=Search(region=Box(-1.0, 1.0)), generator=generator())
     assert float(found.values[0]) < 1.0
+
+
+def test_inference_mode_is_left_for_the_search() -> None:
+    y = draw(50, 40)
+    outside = steepest(bump, y, search=Search(steps=10, rounds=2), generator=generator()).values[0]
+    with torch.inference_mode():
+        inside = steepest(bump, y + 0, search=Search(steps=10, rounds=2), generator=generator()).values[0]
+    assert float(inside) == pytest.approx(float(outside), rel=1e-9)

@@ -1,0 +1,65 @@
+"""Pre-training of the denoiser, which equilibrium models, unrolled ones and plug-and-play all start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqtheory.learned import Denoiser, DenoiserSize
+from experiments.common.checkpoints import random_generator
+from experiments.common.training import Schedule, Trained, train
+from experiments.imaging.photographs import Photographs
+
+__all__ = ["new_denoiser", "pretrain"]
+
+
+def new_denoiser(size: str, *seed: int) -> Denoiser:
+    """Build a denoiser with its initial weights.
+
+    Args:
+        size: a name of `DenoiserSize`, in any case.
+        *seed: of the weights.
+
+    Returns:
+        The network, in the memory layout in which convolutions are fastest.
+    """
+    network = Denoiser(DenoiserSize[size.upper()], generator=random_generator(*seed, 0))
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def pretrain(
+    config: dict[str, Any],
+    seed: int,
+    photographs: Photographs,
+    checkpoint: Path,
+    watch: Callable[[int, float], None] | None = None,
+) -> tuple[Denoiser, Trained]:
+    """Train a denoiser on Gaussian noise of random levels, mean squared error.
+
+    Args:
+        config: the preset's settings.
+        seed: of weights and batches.
+        photographs: what it is trained on.
+        checkpoint: where the run is kept.
+        watch: called at checkpoints.
+
+    Returns:
+        The network and the history.
+    """
+    network = new_denoiser(config["size"], seed)
+    stage = config["pretraining"]
+
+    def loss(step: int) -> Tensor:
+        draw = random_generator(seed, 1, step)
+        clean = photographs.batch(stage["batch"], config["patch"], draw)
+        level = stage["largest_noise"] * torch.rand(len(clean), 1, 1, 1, generator=draw)
+        noisy = clean + level * torch.randn(clean.shape, generator=draw)
+        return (network(noisy.contiguous(memory_format=torch.channels_last), level) - clean).square().mean()
+
+    schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"])
+    about = {"stage": "pretraining", "size": config["size"], "patch": config["patch"], "seed": seed, **stage}
+    return network, train(network, loss, schedule, checkpoint=checkpoint, config=about, watch=watch)

@@ -1,0 +1,91 @@
+"""Trained models: from the checkpoints of a training run, or the small ones that ship with the experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from experiments.common.checkpoints import load_module, load_tensors, save_module
+from experiments.imaging.training import Run, blank, names
+
+__all__ = ["LARGEST", "load", "load_all", "ship"]
+
+LARGEST = 3_000_000
+"""Bytes that the shipped models may take together."""
+SHIPPED = ("denoiser", "explicit", "hqs", "pgd", "unrolled2", "unrolled4")
+"""Models that ship, most important first."""
+
+
+def ship(run: Run, results: Path) -> list[str]:
+    """Keep the models of one seed beside the results, without optimiser states, as many as fit.
+
+    Args:
+        run: the training run.
+        results: folder of results.
+
+    Returns:
+        The names that were kept.
+    """
+    kept, total = [], 0
+    for name in SHIPPED:
+        if not run.path(name).exists():
+            continue
+        model = load(name, run, results)
+        path = results / f"{name}.safetensors"
+        about = load_tensors(run.path(name))[1]
+        save_module(path, model, {"config": about["config"], "steps": len(about["losses"])})
+        total += path.stat().st_size
+        if total > LARGEST:
+            path.unlink()
+            break
+        kept.append(name)
+    return kept
+
+
+def load(name: str, run: Run, results: Path) -> nn.Module:
+    """Read one trained model, ready to be evaluated.
+
+    Args:
+        name: of the model, or `denoiser`.
+        run: where a training run keeps its checkpoints; where it has none, the shipped model is taken.
+        results: folder of shipped models.
+
+    Returns:
+        The model, without gradients.
+
+    Raises:
+        FileNotFoundError: neither was trained.
+    """
+    model = blank(name, run.config)
+    if run.path(name).exists():
+        tensors, _ = load_tensors(run.path(name))
+        model.load_state_dict(
+            {key.removeprefix("module."): value for key, value in tensors.items() if key.startswith("module.")}
+        )
+    elif (results / f"{name}.safetensors").exists():
+        load_module(results / f"{name}.safetensors", model)
+    else:
+        raise FileNotFoundError(
+            f"model {name}: got no checkpoint of seed {run.seed}; needed one; run the command train"
+        )
+    return model.requires_grad_(requires_grad=False).eval()
+
+
+def load_all(run: Run, results: Path) -> dict[str, nn.Module]:
+    """Read every model of a seed that was trained or ships.
+
+    Args:
+        run: the training run.
+        results: folder of shipped models.
+
+    Returns:
+        Models by name, `denoiser` among them.
+    """
+    found = {}
+    for name in ("denoiser", *names(run.config)):
+        if run.path(name).exists() or (results / f"{name}.safetensors").exists():
+            found[name] = load(name, run, results)
+    if "denoiser" not in found:
+        load("denoiser", run, results)  # raises, and says what to do
+    return found

@@ -1,0 +1,178 @@
+"""Training of all models of one seed: the denoiser first, then each model from the same denoiser, on the same batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eqtheory.constructions import CircularBlur
+from eqtheory.gradients import Gradient, Implicit, OneStep
+from eqtheory.learned import Denoiser, residual_contraction
+from eqtheory.solvers import Anderson, Stop
+from experiments.common.checkpoints import random_generator
+from experiments.common.training import Schedule, Trained, train
+from experiments.imaging.denoising import new_denoiser, pretrain
+from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
+from experiments.imaging.photographs import Photographs, kernel_of_reference, split
+
+__all__ = ["GRADIENTS", "Run", "blank", "build", "names", "train_all", "train_model"]
+
+Model = ImplicitModel | OnePass | Unrolled
+GRADIENTS: dict[str, Callable[[], Gradient]] = {"jacobian_free": OneStep, "implicit": Implicit}
+"""How equilibrium models can be trained; results report the bias of the first at the trained parameters."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the checkpoints of one seed are, and what it is trained on.
+
+    Args:
+        config: the preset's settings.
+        seed: of weights and batches.
+        folder: of checkpoints.
+    """
+
+    config: dict[str, Any]
+    seed: int
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Say where a model's training is kept.
+
+        Args:
+            name: of the model.
+
+        Returns:
+            The checkpoint.
+        """
+        return self.folder / f"{name}-{self.seed}.safetensors"
+
+
+def names(config: dict[str, Any]) -> list[str]:
+    """List the models of a preset.
+
+    Args:
+        config: the preset's settings.
+
+    Returns:
+        Names, in the order in which they are trained.
+    """
+    extra = ["hqs_implicit_gradient"] if config["implicit_gradient"] else []
+    return ["explicit", "hqs", "pgd", *(f"unrolled{k}" for k in config["stages"]), *extra]
+
+
+def build(name: str, config: dict[str, Any], denoiser: Denoiser) -> Model:
+    """Build a model around a copy of a denoiser.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings.
+        denoiser: the pre-trained network.
+
+    Returns:
+        The model before its own training.
+    """
+    start, network = config["start"], copy.deepcopy(denoiser)
+    if name == "explicit":
+        return OnePass(network, level=config["noise"])
+    if name.startswith("unrolled"):
+        return Unrolled(network, int(name.removeprefix("unrolled")), step=start["beta"], level=start["hqs_level"])
+    if name.startswith("hqs"):
+        return ImplicitModel(network, splitting=True, step=start["beta"], level=start["hqs_level"])
+    return ImplicitModel(network, splitting=False, step=start["gamma"], level=start["pgd_level"])
+
+
+def train_model(
+    name: str,
+    run: Run,
+    denoiser: Denoiser,
+    photographs: Photographs,
+    kernel: Tensor,
+    watch: Callable[[int, float], None] | None = None,
+) -> tuple[Model, Trained]:
+    """Train one model on blurred photographs, mean squared error.
+
+    Equilibrium models are solved by Anderson's iteration; a penalty keeps the observed contraction of the residual below a factor.
+
+    Args:
+        name: one of `names`.
+        run: seed and checkpoints.
+        denoiser: the pre-trained network.
+        photographs: what it is trained on.
+        kernel: the blur.
+        watch: called at checkpoints.
+
+    Returns:
+        The model and its history.
+    """
+    config, stage = run.config, run.config["equilibrium"]
+    model = build(name, config, denoiser)
+    blur = CircularBlur(kernel, (config["patch"], config["patch"]))
+    gradient = GRADIENTS["implicit" if name.endswith("implicit_gradient") else "jacobian_free"]()
+    wanted = stage["hqs_factor" if name.startswith("hqs") else "pgd_factor"]
+    stop, solver = Stop(rtol=stage["rtol"], max_steps=stage["max_steps"]), Anderson()
+
+    def loss(step: int) -> Tensor:
+        draw = random_generator(run.seed, 2, step)
+        clean = photographs.batch(stage["batch"], config["patch"], draw)
+        x = observe(clean, blur, config["noise"], draw)
+        if not isinstance(model, ImplicitModel):
+            return (model(x, blur) - clean).square().mean()
+        value = model.solve(x, blur, stop=stop, solver=solver, gradient=gradient).value
+        factor = residual_contraction(model.operator(blur), value, x)
+        excess = (factor - wanted).relu().square().mean()
+        return (value - clean).square().mean() + stage["penalty"] * excess
+
+    about = {
+        "stage": name,
+        "seed": run.seed,
+        **{key: config[key] for key in ("size", "patch", "noise", "kernel", "start", "equilibrium", "pretraining")},
+        "photographs": photographs.source,
+    }
+    schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"])
+    return model, train(model, loss, schedule, checkpoint=run.path(name), config=about, watch=watch)
+
+
+def train_all(run: Run, only: list[str] | None = None) -> dict[str, nn.Module]:
+    """Train the denoiser and every model of one seed; what is finished already is read.
+
+    Args:
+        run: seed, settings and checkpoints.
+        only: names of models; all by default.
+
+    Returns:
+        The trained models by name, `denoiser` among them.
+    """
+    torch.set_num_threads(run.config["threads"])
+    photographs = split("train", run.config["photographs"])
+    kernel, _ = kernel_of_reference(run.config["kernel"])
+    denoiser, _ = pretrain(run.config, run.seed, photographs, run.path("denoiser"), _printer("denoiser", run.seed))
+    trained: dict[str, nn.Module] = {"denoiser": denoiser}
+    for name in names(run.config) if only is None else only:
+        model, _ = train_model(name, run, denoiser, photographs, kernel, _printer(name, run.seed))
+        trained[name] = model
+    return trained
+
+
+def blank(name: str, config: dict[str, Any]) -> nn.Module:
+    """Build a model, or the denoiser, to read a checkpoint into.
+
+    Args:
+        name: one of `names`, or `denoiser`.
+        config: the preset's settings.
+
+    Returns:
+        The module with meaningless weights.
+    """
+    denoiser = new_denoiser(config["size"], 0)
+    return denoiser if name == "denoiser" else build(name, config, denoiser)
+
+
+def _printer(name: str, seed: int) -> Callable[[int, float], None]:
+    return lambda step, loss: print(f"{name}, seed {seed}: step {step}, loss {loss:.5f}", flush=True)
