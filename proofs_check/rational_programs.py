@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import isqrt
 
 from proofs_check.rational import inner, product, transposed
@@ -106,7 +107,7 @@ def scalar_dual_fixed_point(program: Program, lam: Fraction, delta: Fraction) ->
     bends = bends or [Fraction(0)]
     far = max(abs(f(bends[0])), abs(f(bends[-1]))) / delta + 1
     nodes = [bends[0] - far, *bends, bends[-1] + far]
-    for left, right in zip(nodes, nodes[1:], strict=False):
+    for left, right in pairwise(nodes):
         if f(left) >= 0 >= f(right):
             return left if f(left) == f(right) else left + (right - left) * f(left) / (f(left) - f(right))
     message = "a strictly falling function has a root"

@@ -210,7 +210,7 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
 
     slopes = []
     for h in (F(1, 10), F(1, 1000), F(1, 10**6)):
-        assert (solution(-h), solution(F(0)), solution(h)) == (1, 0, 0)
+        assert [solution(-h), solution(F(0)), solution(h)] == [F(1), F(0), F(0)]
         slopes.append((solution(-h) - solution(F(0))) / h)
         # Away from 0 the basis does not change, and costs move nothing.
         assert solution(h) == solution(2 * h)
@@ -258,7 +258,7 @@ def wrong_duals() -> dict[str, Callable[[RegularisedDual], programs.DualClaim]]:
 
     return {
         "sign of A^T p": with_decoder(lambda G, p, x: torch.clamp((-x.c + x.transposed(p)) / G.lam, x.l, x.u)),
-        "lam forgotten in the decoder": with_decoder(lambda G, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u)),
+        "lam forgotten in the decoder": with_decoder(lambda _, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u)),
         "bounds forgotten": with_decoder(lambda G, p, x: -(x.c + x.transposed(p)) / G.lam),
         "clipped before the division": with_decoder(
             lambda G, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u) / G.lam
@@ -274,7 +274,7 @@ def wrong_duals() -> dict[str, Callable[[RegularisedDual], programs.DualClaim]]:
         "mu without delta": changed(mu=lambda G: lambda x: (1 - G.tau * programs.norms(x) ** 2 / G.lam).abs()),
         "L0 without the bounds": changed(L0=lambda G: G.tau * (1 + G.size / G.lam)),
         "L1 = tau a": changed(L1=lambda G: 0.01 * G.tau * G.size, L0=lambda G: 0.01 * honest(G).L0),
-        "error a quarter": changed(error_factor=lambda G: 1 / 16),
+        "error a quarter": changed(error_factor=lambda _: 1 / 16),
     }
 
 

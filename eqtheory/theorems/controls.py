@@ -68,8 +68,8 @@ CONTROLS = (
         drops="non-degeneracy of the optimal basis",
         instance="min c y over 0 <= y <= 1 with the data c, at c = 0; the least-norm solution there is 0",
         prediction=(
-            "the solution is 1 for c < 0 and 0 for c >= 0: slopes 1/h of the pairs (-h, h), and of (-h, 0), so no choice at c = 0 makes the map "
-            "continuous; away from 0 it is constant. 'On a dense subset' cannot be left out"
+            "the solution is 1 for c < 0 and 0 for c >= 0: slopes 1/h of the pairs (-h, h), and of (-h, 0), so no choice at c = 0 makes "
+            "the map continuous; away from 0 it is constant. 'On a dense subset' cannot be left out"
         ),
         source=Source.CLASSICAL,
     ),
@@ -84,8 +84,8 @@ CONTROLS = (
             "d_yG = [[0, 0], [1/2, 0]] and v = (1, -4)"
         ),
         prediction=(
-            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = 10 "
-            "with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
+            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = "
+            "10 with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
             "|d_yG| = 1/2, M has full column rank and cond(M^T M) = 1"
         ),
     ),

@@ -1,7 +1,7 @@
 """T12: linear programming. Solutions are smooth where they are not degenerate, and fixed points of regular and of averaged operators.
 
-The program is `min c . y, A y (<= or =) b, l <= y <= u`; its data `(A, b, c, l, u)` are the input, and distances of data are the largest of the
-five Euclidean distances. Multipliers `p` are not negative on inequalities, `Pi` is the projection on these, and
+The program is `min c . y, A y (<= or =) b, l <= y <= u`; its data `(A, b, c, l, u)` are the input, and distances of data are the
+largest of the five Euclidean distances. Multipliers `p` are not negative on inequalities, `Pi` is the projection on these, and
 
     y(p) = clip(-(c + A^T p)/lam, l, u),        G(p, x) = Pi[(1 - tau delta) p + tau (A y(p) - b)].
 """
@@ -80,29 +80,32 @@ THEOREM = Theorem(
         Hypothesis("primal-dual step: tau sigma |A|^2 < 1"),
     ),
     conclusion=(
-        "At a primal and dual non-degenerate basis B the solution is unique and, nearby, the explicit smooth function of the data that solves "
-        "A_B y_B = b - A_N y_N with y_N at its bounds; costs do not move it. The doubly regularised dual step G is regular with mu = max(|1 - tau "
-        "delta|, |1 - tau (|A|^2/lam + delta)|), L0 = tau (1 + D + a sqrt(2 + 1/lam^2)) <= tau (1 + D + a/lam + 2 a) and L1 = tau a/lam. For delta = 0 and "
-        "lam <= lam_bar(data) the decoded state is the solution of least norm of the program itself; lam_bar is not uniform (min eps y1, y1 + y2 = "
-        "1, y >= 0 has lam_bar = eps). For delta > 0 it is within sqrt(delta/lam) |p_0|/2 of that. The primal-dual hybrid gradient step is "
-        "averaged in the norm of P = [[I/tau, -A^T], [-A, I/sigma]] and has the pairs of primal and dual solutions as its fixed points."
+        "At a primal and dual non-degenerate basis B the solution is unique and, nearby, the explicit smooth function of the data that "
+        "solves A_B y_B = b - A_N y_N with y_N at its bounds; costs do not move it. The doubly regularised dual step G is regular with "
+        "mu = max(|1 - tau delta|, |1 - tau (|A|^2/lam + delta)|), L0 = tau (1 + D + a sqrt(2 + 1/lam^2)) <= tau (1 + D + a/lam + 2 a) "
+        "and L1 = tau a/lam. For delta = 0 and lam <= lam_bar(data) the decoded state is the solution of least norm of the program "
+        "itself; lam_bar is not uniform (min eps y1, y1 + y2 = 1, y >= 0 has lam_bar = eps). For delta > 0 it is within sqrt(delta/lam) "
+        "|p_0|/2 of that. The primal-dual hybrid gradient step is averaged in the norm of P = [[I/tau, -A^T], [-A, I/sigma]] and has "
+        "the pairs of primal and dual solutions as its fixed points."
     ),
     source=Source.PAPER,
     credit=(
-        "Liu, Ding, Osher, Yin (arXiv 2510.03638): the solution map, of least norm where there are several solutions, is locally Lipschitz on a dense "
-        "subset. Exact regularisation: Mangasarian, Meyer 1979; Friedlander, Tseng 2007. The primal-dual step: Chambolle, Pock 2011. Constants of the "
-        "regular operator and the bound of the second regularisation: this project."
+        "Liu, Ding, Osher, Yin (arXiv 2510.03638): the solution map, of least norm where there are several solutions, is locally "
+        "Lipschitz on a dense subset. Exact regularisation: Mangasarian, Meyer 1979; Friedlander, Tseng 2007. The primal-dual step: "
+        "Chambolle, Pock 2011. Constants of the regular operator and the bound of the second regularisation: this project."
     ),
     proof=(
-        "Basis: the strict inequalities are continuous in the data, so B stays optimal, and positive prices leave one solution. A'_B y'_B = b' and A_B "
-        "y_B = b (bounds moved into b) subtract to A'_B (y' - y) = b' - b - (A' - A) y. (R1): y(p) has the Jacobian -D A^T/lam, 0 <= D <= I, so the map "
-        "under Pi has eigenvalues between 1 - tau (|A|^2/lam + delta) and 1 - tau delta. (R2): A y - A' y' = (A - A') y + A' (y - y'), |y| <= D; clip moves "
-        "coordinate by coordinate at most as the largest of its arguments, so |y - y'|^2 <= (d (1 + |p|)/lam)^2 + 2 d^2, and sqrt(2 + (s + t)^2) <= "
-        "sqrt(2 + s^2) + t. Second regularisation: <A (y_0 - y_delta), p_0 - p_delta> <= -lam |y_0 - y_delta|^2, as clip is firmly nonexpansive; the two "
-        "variational inequalities of p_0 and p_delta add up to <A (y_0 - y_delta), p_delta - p_0> <= delta <p_delta, p_0 - p_delta> <= delta |p_0|^2/4. "
-        "Exact regularisation: y minimises c . y + lam |y|^2/2 iff <c + lam y, v - y> >= 0 for all feasible v; on a polytope it is enough to ask the "
-        "vertices, of which those with <y, y - v> > 0 have <c, v - y> > 0, as y is the nearest point to 0 of the optimal face. Averaging: P (z - "
-        "z+) lies in M z+ for the monotone operator M of the saddle point, so <P ((z - z') - (z+ - z'+)), z+ - z'+> >= 0."
+        "Basis: the strict inequalities are continuous in the data, so B stays optimal, and positive prices leave one solution. A'_B "
+        "y'_B = b' and A_B y_B = b (bounds moved into b) subtract to A'_B (y' - y) = b' - b - (A' - A) y. (R1): y(p) has the Jacobian "
+        "-D A^T/lam, 0 <= D <= I, so the map under Pi has eigenvalues between 1 - tau (|A|^2/lam + delta) and 1 - tau delta. (R2): A y "
+        "- A' y' = (A - A') y + A' (y - y'), |y| <= D; clip moves coordinate by coordinate at most as the largest of its arguments, so "
+        "|y - y'|^2 <= (d (1 + |p|)/lam)^2 + 2 d^2, and sqrt(2 + (s + t)^2) <= sqrt(2 + s^2) + t. Second regularisation: <A (y_0 - "
+        "y_delta), p_0 - p_delta> <= -lam |y_0 - y_delta|^2, as clip is firmly nonexpansive; the two variational inequalities of p_0 "
+        "and p_delta add up to <A (y_0 - y_delta), p_delta - p_0> <= delta <p_delta, p_0 - p_delta> <= delta |p_0|^2/4. Exact "
+        "regularisation: y minimises c . y + lam |y|^2/2 iff <c + lam y, v - y> >= 0 for all feasible v; on a polytope it is enough to "
+        "ask the vertices, of which those with <y, y - v> > 0 have <c, v - y> > 0, as y is the nearest point to 0 of the optimal face. "
+        "Averaging: P (z - z+) lies in M z+ for the monotone operator M of the saddle point, so <P ((z - z') - (z+ - z'+)), z+ - z'+> "
+        ">= 0."
     ),
     inequalities=(
         basis_change,
@@ -114,9 +117,10 @@ THEOREM = Theorem(
         averaged_step,
     ),
     sharp=(
-        "A row A = a w: clipped, G contracts by 1 - tau delta, free, along it by |1 - tau (a^2/lam + delta)|. L0: w = (1/lam, 1, 1)/s, one variable free, one at "
-        "each bound, y = -D w, all five parts moved against each other; L1 for large p. lam delta = 1 with A = 1 and no bounds: the error is half of "
-        "|p_0| sqrt(delta/lam). Equations without bounds: the primal-dual step is linear, M skew, and averaging an equality. min eps y1: lam_bar = eps."
+        "A row A = a w: clipped, G contracts by 1 - tau delta, free, along it by |1 - tau (a^2/lam + delta)|. L0: w = (1/lam, 1, 1)/s, "
+        "one variable free, one at each bound, y = -D w, all five parts moved against each other; L1 for large p. lam delta = 1 with A "
+        "= 1 and no bounds: the error is half of |p_0| sqrt(delta/lam). Equations without bounds: the primal-dual step is linear, M "
+        "skew, and averaging an equality. min eps y1: lam_bar = eps."
     ),
     constructions=(
         "eqtheory.constructions.LinearProgram",

@@ -1,8 +1,8 @@
 r"""Read linear programs in MPS format, as they were written on cards.
 
 **Rows.** `E`, `L`, `G` stand for `=`, `<=`, `>=`; the first `N` row is the objective, further ones are free and say nothing. A
-range `R` on a row with right side `b` makes it `[b, b + |R|]` (G), `[b - |R|, b]` (L), and for E `[b, b + R]` or `[b + R, b]` by its sign.
-A right side of the objective is *minus* its constant.
+range `R` on a row with right side `b` makes it `[b, b + |R|]` (G), `[b - |R|, b]` (L), and for E `[b, b + R]` or `[b + R, b]` by
+its sign. A right side of the objective is *minus* its constant.
 
 **Bounds.** Without any, `0 <= y`. `UP` with a negative number and no lower bound given drops the lower bound to minus infinity, as
 the codes of the field have it; with zero the lower bound stays zero.
@@ -15,11 +15,14 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from eqtheory.bounds import Bound, Bracket, Side
 from eqtheory.constructions import LinearProgram
 from eqtheory.errors import InputError
 
@@ -110,6 +113,25 @@ class MpsProblem:
             l=row(self.lower),
             u=row(self.upper),
         )
+
+    def bracket(self, of_program: Bracket) -> Bracket:
+        """Turn a bracket of the program's optimal value into one of the file's.
+
+        Args:
+            of_program: both sides for `program`.
+
+        Returns:
+            Both sides with the file's sign and constant, which exchanges them for a maximum; the sum is rounded outwards.
+        """
+
+        def moved(bound: Bound, side: Side) -> Bound:
+            away = -math.inf if side is Side.LOWER else math.inf
+            return replace(bound, value=math.nextafter(self.value(bound.value), away), side=side)
+
+        low, high = of_program.lower, of_program.upper
+        if self.maximise:
+            low, high = high, low
+        return Bracket(moved(low, Side.LOWER), moved(high, Side.UPPER))
 
     def value(self, cost: float) -> float:
         """Turn a value of `program` into one of the file's objective.
@@ -242,7 +264,7 @@ class _Reader:
 
 def _number(text: str) -> float:
     value = float(text.replace("D", "E").replace("d", "e"))
-    if value != value:  # noqa: PLR0124  (NaN)
+    if value != value:
         message = "NaN is no number"
         raise ValueError(message)
     if abs(value) >= 1e30:  # the codes of the field write infinity so
@@ -303,7 +325,9 @@ def read_mps(path: Path | str) -> MpsProblem:
     raise InputError("path", Path(path).name, "an MPS file that ends in ENDATA", "the file is cut off, or no MPS file")
 
 
-def _take(takers: dict, section: str, line: str, words: list[str], *, where: str) -> None:  # type: ignore[type-arg]
+def _take(
+    takers: Mapping[str, Callable[[list[str]], None]], section: str, line: str, words: list[str], *, where: str
+) -> None:
     if section not in takers:
         raise InputError("path", f"{where}: {line.strip()!r}", "a section such as ROWS first", "check the file")
     try:

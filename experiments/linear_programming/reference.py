@@ -1,15 +1,16 @@
 r"""Reference solutions by HiGHS, with the least-norm rule where a program has several, and the weight below which regularising is exact.
 
-**The optimal face.** With *any* optimal multipliers `p` and `r = c + A^T p`, the optimal points are the feasible ones with `y_j = l_j` where `r_j > 0`,
-`y_j = u_j` where `r_j < 0`, and `(A y)_i = b_i` where `p_i > 0` (complementary slackness). If the columns of the coordinates left free are linearly
-independent on the rows that hold with equality, the point is the only one.
+**The optimal face.** With *any* optimal multipliers `p` and `r = c + A^T p`, the optimal points are the feasible ones with `y_j =
+l_j` where `r_j > 0`, `y_j = u_j` where `r_j < 0`, and `(A y)_i = b_i` where `p_i > 0` (complementary slackness). If the columns of
+the coordinates left free are linearly independent on the rows that hold with equality, the point is the only one.
 
-**Least norm.** Otherwise the point of the face nearest to 0 is wanted, `min |y|, G y >= h`: Lawson and Hanson's least-distance problem. With
-`z >= 0` that minimises `|[G^T; h^T] z - (0, ..., 0, 1)|` and the residual `s`, it is `-s_{1..n} / s_{n+1}`. The rows with `z > 0` are those that hold
-with equality; the least-squares solution of these alone is computed again, which removes the rounding of the quotient.
+**Least norm.** Otherwise the point of the face nearest to 0 is wanted, `min |y|, G y >= h`: Lawson and Hanson's least-distance
+problem. With `z >= 0` that minimises `|[G^T; h^T] z - (0, ..., 0, 1)|` and the residual `s`, it is `-s_{1..n} / s_{n+1}`. The rows
+with `z > 0` are those that hold with equality; the least-squares solution of these alone is computed again, which removes the
+rounding of the quotient.
 
-**Exact regularisation.** The least-norm solution `y` minimises `c . y + lam |y|^2 / 2` iff `-(c + lam y)` lies in the normal cone of the feasible set at
-`y`. The largest such `lam` is a linear program in `lam` and the multipliers.
+**Exact regularisation.** The least-norm solution `y` minimises `c . y + lam |y|^2 / 2` iff `-(c + lam y)` lies in the normal cone
+of the feasible set at `y`. The largest such `lam` is a linear program in `lam` and the multipliers.
 
 References:
     Lawson, Hanson 1974, Solving Least Squares Problems, chapter 23; Friedlander, Tseng 2007, SIAM J. Optim. 18.
@@ -67,8 +68,7 @@ class _Parts:
 
 
 def _parts(program: LinearProgram, i: int) -> _Parts:
-    batch, m, n = program.shape
-    assert 0 <= i < batch  # noqa: S101
+    _, m, n = program.shape
     places = (program.rows[i].numpy(), program.columns[i].numpy())
     A = sparse.csr_matrix((program.entries[i].numpy(), places), shape=(m, n))
     names = (program.b, program.equality, program.c, program.lower, program.upper)
@@ -220,7 +220,7 @@ def largest_exact_weight(program: LinearProgram, y: Tensor, instance: int = 0) -
     tight = q.equality | (q.b - q.A @ at <= 1e-7 * (1 + np.abs(q.b)))
     # Unknown: lam, multipliers of the tight rows, and z in the normal cone of the box: z <= 0 at lower, z >= 0 at upper bounds.
     equations = sparse.hstack([sparse.csr_matrix(at[:, None]), q.A[tight].T, sparse.eye(n)])
-    bounds = [(0.0, None)]
+    bounds: list[tuple[float | None, float | None]] = [(0.0, None)]
     bounds += [(None, None) if e else (0.0, None) for e in q.equality[tight]]
     bounds += [(None if a else 0.0, None if o else 0.0) for a, o in zip(low, high, strict=True)]
     aim = np.zeros(equations.shape[1])

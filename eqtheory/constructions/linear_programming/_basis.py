@@ -1,13 +1,14 @@
 r"""The solution of a linear program as an explicit smooth function of its data, where its optimal basis is not degenerate (T12).
 
-**The basis.** `B` are the variables strictly between their bounds, `R` the rows that hold with equality. Let `|B| = |R|` and `A_RB` be invertible. With the
-others at their bounds and the multipliers of the other rows zero, primal and dual are two halves of one linear system,
+**The basis.** `B` are the variables strictly between their bounds, `R` the rows that hold with equality. Let `|B| = |R|` and `A_RB`
+be invertible. With the others at their bounds and the multipliers of the other rows zero, primal and dual are two halves of one
+linear system,
 
     y_j = its bound  (j not in B),      (A y)_i = b_i  (i in R),      (A^T p)_j = -c_j  (j in B),      p_i = 0  (i not in R).
 
-It is **not degenerate** if what has to be an inequality is one: `l < y < u` on `B`, `A y < b` off `R`, `p > 0` on the inequalities of `R`, and
-`c + A^T p` positive at lower and negative at upper bounds (not where `l = u`). These are finitely many continuous conditions, so the same
-basis stays optimal nearby, the solution is unique there, and it is the rational function above of the data.
+It is **not degenerate** if what has to be an inequality is one: `l < y < u` on `B`, `A y < b` off `R`, `p > 0` on the inequalities
+of `R`, and `c + A^T p` positive at lower and negative at upper bounds (not where `l = u`). These are finitely many continuous
+conditions, so the same basis stays optimal nearby, the solution is unique there, and it is the rational function above of the data.
 
 **Its derivative.** Off `B` it is that of the bounds, and on `R` the product rule says `A dy = db - dA y`. With the same matrix:
 
@@ -19,7 +20,6 @@ Costs do not move it at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -73,7 +73,7 @@ class OptimalBasis:
         Returns:
             The bases of those.
         """
-        return cast("OptimalBasis", take(self, keep, self.y.shape[0]))
+        return take(self, keep, self.y.shape[0])
 
     def jacobian(self, part: ProgramPart) -> Tensor:
         """Differentiate the solution in one part of the data.
@@ -111,8 +111,8 @@ class OptimalBasis:
 def optimal_basis(program: LinearProgram, y: Tensor, p: Tensor, tolerance: float = 1e-6) -> OptimalBasis:
     """Read the optimal basis off an approximate solution, and recompute the solution from it.
 
-    Whether the reading was right is decided by the recomputed pair: where its margins are positive it is optimal, up to the rounding that the
-    margins are lowered by, whatever the guess was.
+    Whether the reading was right is decided by the recomputed pair: where its margins are positive it is optimal, up to the
+    rounding that the margins are lowered by, whatever the guess was.
 
     Args:
         program: the programs, in float64.

@@ -1,11 +1,12 @@
 r"""Halpern's iteration on the reflected primal-dual step, with restarts and an adaptive primal weight.
 
-With `T` the primal-dual step, an average of the identity and a map that does not expand, `2 T - I` does not expand, and Halpern's iteration
+With `T` the primal-dual step, an average of the identity and a map that does not expand, `2 T - I` does not expand, and Halpern's
+iteration
 
     z_{k+1} = (k+1)/(k+2) (2 T(z_k) - z_k) + 1/(k+2) z_0
 
-has the best possible rate `|T(z_k) - z_k|_P = O(1/k)` (see `eqtheory.solvers.Halpern`, whose formula this is). Linear programs are sharp, so
-restarts from `T(z_k)` make it linear. They come, looked for every few steps, when the residual `r_k = |T(z_k) - z_k|_P`
+has the best possible rate `|T(z_k) - z_k|_P = O(1/k)` (see `eqtheory.solvers.Halpern`, whose formula this is). Linear programs are
+sharp, so restarts from `T(z_k)` make it linear. They come, looked for every few steps, when the residual `r_k = |T(z_k) - z_k|_P`
 
 - is at most 1/5 of what it was at the restart before, or
 - is at most 4/5 of it and has begun to rise again, or
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -136,7 +136,7 @@ class Iteration:
         Returns:
             The iteration of those.
         """
-        return cast("Iteration", take(self, keep, self.y.shape[0]))
+        return take(self, keep, self.y.shape[0])
 
     def advanced(self, program: LinearProgram, products: Products, steps: int, done: int) -> Iteration:
         """Take some steps, then look whether to restart.
@@ -155,7 +155,7 @@ class Iteration:
         floor = torch.where(program.equality, -torch.inf, 0.0).to(p.dtype)
         c, l, u, minus_b = program.c, program.l, program.u, -program.b  # noqa: E741
         ahead = k + torch.arange(steps, dtype=k.dtype, device=k.device)
-        shares = ((ahead + 1) / (ahead + 2)).split(1, dim=1)
+        shares = torch.split((ahead + 1) / (ahead + 2), 1, dim=1)
         here, there, size = y, p, last
         for j in range(steps):
             # `primal_dual_step`, with the reflection it forms kept; lerp with weight 2 reflects.

@@ -1,7 +1,7 @@
 r"""Linear programs `min c . y, A y (<= or =) b, l <= y <= u` as one input of an implicit model: a batch of tensors.
 
-`A` is kept as its non-zeros, `entries[k]` at `(rows[k], columns[k])`, so that what can be perturbed is what is there. Every tensor has the
-batch as its first axis; the floating-point ones, `(A, b, c, l, u)`, are the coordinates of the input. Programs of different
+`A` is kept as its non-zeros, `entries[k]` at `(rows[k], columns[k])`, so that what can be perturbed is what is there. Every tensor
+has the batch as its first axis; the floating-point ones, `(A, b, c, l, u)`, are the coordinates of the input. Programs of different
 shapes become one by `block_diagonal`.
 
 **No bound.** Solvers refuse inputs that are not finite, rightly. Infinite bounds are therefore kept as the largest finite number of
@@ -243,7 +243,7 @@ def _check_shapes(program: LinearProgram) -> None:
 
 
 def _check_values(program: LinearProgram) -> None:
-    batch, m, n = program.shape
+    _, m, n = program.shape
     for name in ("entries", "b", "c"):
         require_finite(name, getattr(program, name), "repair it; only bounds may be infinite")
     for name, wrong in (("l", torch.inf), ("u", -torch.inf)):
@@ -262,7 +262,8 @@ def _check_values(program: LinearProgram) -> None:
         places = (program.rows * n + program.columns).sort(dim=1).values
         if bool((places[:, 1:] == places[:, :-1]).any()):
             raise InputError("rows, columns", "an entry given twice", "every entry once", "add the two up")
-    if program.ids.unique().numel() != batch:
+    ordered = program.ids.sort().values
+    if bool((ordered[1:] == ordered[:-1]).any()):
         raise InputError("ids", "an id that stands for two instances", "ids that differ", "pass torch.arange(batch)")
 
 

@@ -1,23 +1,23 @@
 r"""Why a linear program has no solution: rays, and the radius up to which they prove it.
 
-**Infeasible (Farkas).** Let `p` be multipliers, not negative on inequalities, and `s = A^T p`. Every feasible `y` has
-`0 >= p . (A y - b) = s . y - b . p`. On the coordinates where the bound that makes `s_j y_j` small exists, `s_j y_j` is at least its value there;
-on the others, `J`, at least `-|s_j| |y_j|`. With `M` the sum of the former minus `b . p`:
+**Infeasible (Farkas).** Let `p` be multipliers, not negative on inequalities, and `s = A^T p`. Every feasible `y` has `0 >= p . (A
+y - b) = s . y - b . p`. On the coordinates where the bound that makes `s_j y_j` small exists, `s_j y_j` is at least its value
+there; on the others, `J`, at least `-|s_j| |y_j|`. With `M` the sum of the former minus `b . p`:
 
     M > 0    =>    every feasible y has  max |y_j| >= M / sum_J |s_j|.
 
 If `J` is empty there is no feasible point at all.
 
-**Unbounded dual (recession).** Let `d` be zero where both bounds exist, not negative where only `l` does, not positive where only `u`
-does. For multipliers `p` that are feasible in the dual, `c . d + p . A d = r . d >= 0`. With `v` what `A d` violates (`|A d|` on equations, the
-positive part on inequalities):
+**Unbounded dual (recession).** Let `d` be zero where both bounds exist, not negative where only `l` does, not positive where only
+`u` does. For multipliers `p` that are feasible in the dual, `c . d + p . A d = r . d >= 0`. With `v` what `A d` violates (`|A d|`
+on equations, the positive part on inequalities):
 
     c . d < 0    =>    every dual feasible p has  max |p_i| >= -c . d / sum v_i.
 
 If `v = 0` the dual is infeasible, and the program is unbounded as soon as it has a feasible point.
 
-All sums are rounded outwards, so the radii are proved; a radius is infinite where nothing has to be assumed. Where a program has no solution
-the differences of successive states of the primal-dual iteration tend to such rays.
+All sums are rounded outwards, so the radii are proved; a radius is infinite where nothing has to be assumed. Where a program has no
+solution the differences of successive states of the primal-dual iteration tend to such rays.
 
 References:
     Farkas 1902; Applegate, Diaz, Lu, Lubin 2024, SIAM J. Optim. 34 (rays from iterates).

@@ -18,7 +18,6 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -72,7 +71,7 @@ def equilibrated(program: LinearProgram, rounds: int = 10) -> ScaledProgram:
     costs = 1 / (1 + torch.linalg.vector_norm(program.c * across, dim=1, keepdim=True))
     scaled = replace(
         program,
-        entries=cast("Tensor", entries * program.entries.sign()),
+        entries=entries * program.entries.sign(),
         b=program.b * down * right,
         c=program.c * across * costs,
         l=program.lower / across * right,

@@ -1,9 +1,10 @@
 r"""Solve linear programs by the primal-dual iteration, with a certificate for every answer.
 
-**Answers.** *Solved* means that the relative KKT error of the returned pair, measured on the data as they came, is at most the tolerance.
-*Infeasible* means that a ray proves that no feasible point has all coordinates below the `radius`. *Unbounded* means that a ray proves that
-no dual feasible multipliers lie below the `radius`, and that a feasible point was found to the tolerance; without that point the
-answer is *dual infeasible*. Everything else is *step limit*: nothing is claimed. A radius is infinite where rounding leaves no doubt.
+**Answers.** *Solved* means that the relative KKT error of the returned pair, measured on the data as they came, is at most the
+tolerance. *Infeasible* means that a ray proves that no feasible point has all coordinates below the `radius`. *Unbounded* means
+that a ray proves that no dual feasible multipliers lie below the `radius`, and that a feasible point was found to the tolerance;
+without that point the answer is *dual infeasible*. Everything else is *step limit*: nothing is claimed. A radius is infinite where
+rounding leaves no doubt.
 
 A solution beyond the radius asked for, 1e9 by default, is not told from none: data with solutions of such a size should be scaled.
 """
