@@ -84,8 +84,8 @@ CONTROLS = (
             "d_yG = [[0, 0], [1/2, 0]] and v = (1, -4)"
         ),
         prediction=(
-            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = "
-            "10 with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
+            "the Neumann adjoint runs away like (11/10)^K for the v that excites the radius above 1 and converges for the other; |J| = 10 "
+            "with radius 1/2 converges, so a norm above 1 alone does not diverge; the Jacobian-free direction ascends although "
             "|d_yG| = 1/2, M has full column rank and cond(M^T M) = 1"
         ),
     ),

@@ -68,8 +68,8 @@ class FileSolution:
             ]
         if self.status in (LinearStatus.SOLVED, LinearStatus.STEP_LIMIT):
             lines.append(
-                f"relative KKT error {self.relative_error:.3g} (residuals: primal {self.primal_residual:.3g}, dual
-                {self.dual_residual:.3g})"
+                f"relative KKT error {self.relative_error:.3g} "
+                f"(residuals: primal {self.primal_residual:.3g}, dual {self.dual_residual:.3g})"
             )
         else:
             lines.append(f"proved up to size {self.radius:.3g}")
