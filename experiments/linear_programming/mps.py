@@ -4,8 +4,8 @@ r"""Read linear programs in MPS format, as they were written on cards.
 range `R` on a row with right side `b` makes it `[b, b + |R|]` (G), `[b - |R|, b]` (L), and for E `[b, b + R]` or `[b + R, b]` by
 its sign. A right side of the objective is *minus* its constant.
 
-**Bounds.** Without any, `0 <= y`. `UP` with a negative number and no lower bound given drops the lower bound to minus infinity, as
-the codes of the field have it; with zero the lower bound stays zero.
+**Bounds.** Without any, `0 <= y`. `UP` with a negative number and no lower bound given drops the lower bound to minus infinity, as most
+codes read it (HiGHS keeps 0 and finds no feasible point); how often that happened is counted. With `UP` zero the lower bound stays zero.
 
 **Cards.** Names may hold blanks where fields stand in their columns; a line whose words do not come out is read by columns.
 
@@ -51,6 +51,7 @@ class MpsProblem:
         offset: constant of the objective.
         maximise: whether the objective is to be made large.
         integers: how many variables are declared integer; only the relaxation is read.
+        opened: how many lower bounds a negative upper bound dropped.
     """
 
     name: str = ""
@@ -65,6 +66,7 @@ class MpsProblem:
     offset: float = 0.0
     maximise: bool = False
     integers: int = 0
+    opened: int = 0
 
     def program(self) -> LinearProgram:
         """Bring it to `min c . y, A y (<= or =) b`: `>=` is turned round, a range becomes two rows, costs of a maximum change sign.
@@ -161,6 +163,9 @@ class _Reader:
     integer: bool = False
 
     def row(self, words: list[str]) -> None:
+        if len(words) != 2:
+            message = f"{len(words)} fields where a kind and a name are needed"
+            raise ValueError(message)
         kind, name = words[0].upper(), words[1]
         if name in self.row_index or name in self.free or name == self.objective:
             message = f"row {name} is declared twice"
@@ -182,7 +187,7 @@ class _Reader:
         if len(words) >= 3 and words[1].strip("'") == "MARKER":
             self.integer = words[2].strip("'") == "INTORG"
             return
-        problem = self.found
+        problem, pairs = self.found, _pairs(words[1:])
         j = self.column_index.setdefault(words[0], len(problem.columns))
         if j == len(problem.columns):
             problem.columns.append(words[0])
@@ -190,7 +195,7 @@ class _Reader:
             problem.lower.append(0.0)
             problem.upper.append(_INF)
             problem.integers += self.integer
-        for name, value in _pairs(words[1:]):
+        for name, value in pairs:
             if name == self.objective:
                 problem.cost[j] += value
             elif name not in self.free:
@@ -216,6 +221,9 @@ class _Reader:
         kind = words[0].upper()
         valued = kind in _VALUED
         expected = 4 if valued else 3
+        if len(words) > expected + (not valued):  # kinds without a value may carry one all the same
+            message = f"{len(words)} fields where {expected} are needed"
+            raise ValueError(message)
         rest = words[1:] if len(words) < expected else words[2:]  # the name of the set may be missing
         name = rest[0]
         if name not in self.column_index:
@@ -230,6 +238,7 @@ class _Reader:
             problem.upper[j] = value
             if kind != "FX" and value < 0 and j not in self.bounded_below:
                 problem.lower[j] = -_INF
+                problem.opened += 1
         if kind in ("MI", "FR"):
             problem.lower[j] = -_INF
             self.bounded_below.add(j)

@@ -36,6 +36,7 @@ class FileSolution:
         process_seconds: of the solve.
         wall_seconds: of the solve.
         integers: variables whose integrality was dropped.
+        opened: variables whose lower bound a negative upper bound dropped.
     """
 
     name: str
@@ -50,6 +51,7 @@ class FileSolution:
     process_seconds: float
     wall_seconds: float
     integers: int
+    opened: int
 
     @property
     def gap(self) -> float:
@@ -60,6 +62,8 @@ class FileSolution:
         lines = [f"{self.name}: {self.status.value}"]
         if self.integers:
             lines.append(f"relaxation: {self.integers} variables are declared integer and were let free")
+        if self.opened:
+            lines.append(f"{self.opened} negative upper bounds without a lower one: read as no lower bound")
         if self.bracket is not None:
             lines += [
                 f"objective {self.objective:.12g}, certified gap {self.gap:.3g}",
@@ -110,6 +114,7 @@ def solve_file(path: Path, *, tolerance: float = 1e-6, max_steps: int = 400_000)
         process_seconds=seconds,
         wall_seconds=elapsed,
         integers=problem.integers,
+        opened=problem.opened,
     )
 
 

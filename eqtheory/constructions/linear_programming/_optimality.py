@@ -15,7 +15,7 @@ with `r_j y*_j >= -|w_j| |y*_j|` where a bound is missing, and convexity of `V` 
     dual value - sum |w_j| |y*_j|  <=  V  <=  c . y + sum |v_i| |p*_i|.
 
 Where the residuals vanish this needs nothing. Where they do not, the bracket rests on how large an optimal pair is; it is formed for
-pairs at most twice as large as the one found (and at most 2 where that is smaller), and says so. Sums of `k` terms are granted
+pairs of which every entry is at most twice the one found (at most 2 where that is below 1), and says so. Sums of `k` terms are granted
 `gamma_k` of their absolute values.
 
 References:
@@ -48,8 +48,8 @@ class Optimality:
         relative_error: the relative KKT error.
         lower: lower side of the bracket of the optimal value.
         upper: upper side.
-        primal_size: size of optimal multipliers up to which `upper` holds; 0 where it needs none.
-        dual_size: size of an optimal point up to which `lower` holds; 0 where it needs none.
+        upper_rests: whether `upper` rests on the size of optimal multipliers.
+        lower_rests: whether `lower` rests on the size of an optimal point.
     """
 
     primal_value: Tensor
@@ -59,8 +59,8 @@ class Optimality:
     relative_error: Tensor
     lower: Tensor
     upper: Tensor
-    primal_size: Tensor
-    dual_size: Tensor
+    upper_rests: Tensor
+    lower_rests: Tensor
 
     @property
     def gap(self) -> Tensor:
@@ -77,14 +77,13 @@ class Optimality:
             Both sides, with what they rest on.
         """
 
-        def bound(value: Tensor, side: Side, size: Tensor, what: str) -> Bound:
-            limit = float(size[instance])
-            rests = (f"{what} of size at most {limit:.3g}",) if limit else ()
-            return Bound(float(value[instance]), side, "weak duality", Evidence.PROVED, assumptions=rests)
+        def bound(value: Tensor, side: Side, rests: Tensor, what: str) -> Bound:
+            assumed = (f"every entry of {what} is at most twice the one found, or 2",) if bool(rests[instance]) else ()
+            return Bound(float(value[instance]), side, "weak duality", Evidence.PROVED, assumptions=assumed)
 
         return Bracket(
-            bound(self.lower, Side.LOWER, self.dual_size, "an optimal point"),
-            bound(self.upper, Side.UPPER, self.primal_size, "optimal multipliers"),
+            bound(self.lower, Side.LOWER, self.lower_rests, "an optimal point"),
+            bound(self.upper, Side.UPPER, self.upper_rests, "optimal multipliers"),
         )
 
 
@@ -107,11 +106,11 @@ def optimality(program: LinearProgram, y: Tensor, p: Tensor) -> Optimality:
     absolute = replace(program, entries=program.entries.abs())
     rows_off = slack * (absolute.times(y.abs()) + program.b.abs())
     columns_off = slack * (absolute.transposed(p.abs()) + program.c.abs())
-    above, multiplier = _lost_above(program, p, across, over, rows_off)
-    below, point = _lost_below(program, y, reduced, columns_off, carried)
+    above, upper_rests = _lost_above(program, p, across, over, rows_off)
+    below, lower_rests = _lost_below(program, y, reduced, columns_off, carried)
     above = above + slack * (program.c * y).abs().sum(dim=1)
     below = below + slack * ((reduced * end).abs().sum(dim=1) + (program.b * p).abs().sum(dim=1))
-    return Optimality(*values, *residuals, relative, values[1] - below, values[0] + above, multiplier, point)
+    return Optimality(*values, *residuals, relative, values[1] - below, values[0] + above, upper_rests, lower_rests)
 
 
 def relative_error(program: LinearProgram, y: Tensor, p: Tensor, across: Tensor, reduced: Tensor) -> Tensor:
@@ -152,21 +151,20 @@ def _residuals(
 
 
 def _lost_above(program: LinearProgram, p: Tensor, across: Tensor, over: Tensor, off: Tensor) -> tuple[Tensor, Tensor]:
-    """What violated rows can be worth, and the size of multipliers it holds for; rows that rounding could have violated count too."""
+    """What violated rows can be worth, and whether there are any; rows that rounding could have violated count too."""
     doubtful = torch.where(program.equality, off > 0, across > -off)
-    violated = torch.where(doubtful, over.abs() + off, 0.0).sum(dim=1)
-    size = 2 * torch.cat([p.abs(), p.new_ones(p.shape[0], 1)], dim=1).amax(dim=1)
-    return violated * size, torch.where(violated > 0, size, 0.0)
+    violated = torch.where(doubtful, over.abs() + off, 0.0)
+    return 2 * (violated * p.abs().clamp_min(1.0)).sum(dim=1), (violated > 0).any(dim=1)
 
 
 def _lost_below(
     program: LinearProgram, y: Tensor, reduced: Tensor, off: Tensor, carried: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What reduced costs without a bound can be worth, and the size of points it holds for; signs that are not certain count too."""
+    """What reduced costs without a bound can be worth, and whether there are any; signs that are not certain count too."""
     lower, upper = program.lower, program.upper
     other = torch.where(reduced > 0, upper, lower)
     doubtful = (reduced.abs() <= off) & (off > 0) & ~(torch.isfinite(other) & carried)
-    left = torch.where(carried & ~doubtful, 0.0, reduced.abs() + off).sum(dim=1)
+    left = torch.where(carried & ~doubtful, 0.0, reduced.abs() + off)
     reach = torch.maximum(*(torch.where(torch.isfinite(end), end.abs(), 0.0) for end in (lower, upper)))
-    size = 2 * y.abs().amax(dim=1).clamp_min(1.0)
-    return left * size + (off * reach).sum(dim=1), torch.where(left > 0, size, 0.0)
+    lost = 2 * (left * y.abs().clamp_min(1.0)).sum(dim=1)
+    return lost + (off * reach).sum(dim=1), (left > 0).any(dim=1)
