@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, target
 from hypothesis import strategies as st
-from torch import Tensor
 
-from eqtheory.constructions import LinearProgram, PrimalDual, RegularisedDual
 from eqtheory.testing.evidence import Kind, Recorder
 from eqtheory.testing.margins import exact_margin, settle
 from eqtheory.theorems.linear_programming import (
-    averaged_step,
     basis_change,
     basis_stability,
     dual_contraction,
@@ -27,6 +22,14 @@ from eqtheory.theorems.linear_programming import (
 )
 from proofs_check import programs
 from proofs_check.instances import MANY, generator
+from proofs_check.program_strategies import (
+    POSITIVE,
+    SMALL,
+    averaging,
+    basic_solution,
+    scalar_pairs,
+    solved_bases,
+)
 from proofs_check.rational import inner, product, solve, sup_norm, transposed
 from proofs_check.rational_programs import (
     Program,
@@ -36,6 +39,7 @@ from proofs_check.rational_programs import (
     simplex_minimiser,
     squared,
 )
+from proofs_check.wrong_programs import WRONG_DUALS, WRONG_STEPS
 
 F = Fraction
 SHAPES = st.sampled_from([(1, 1), (1, 4), (3, 5), (5, 3)])
@@ -178,30 +182,6 @@ def test_sharp_regularisation_bases_and_steps(evidence: Recorder) -> None:
         assert beyond == [F(1, 4), F(3, 4)]
 
 
-def averaging(
-    program: Program,
-    y: list[Fraction],
-    p: list[Fraction],
-    z: list[Fraction],
-    q: list[Fraction],
-    tau: Fraction,
-    sigma: Fraction,
-) -> tuple[Fraction, Fraction]:
-    """Both sides of `averaged_step` in rationals."""
-
-    def minus(v: list[Fraction], w: list[Fraction]) -> list[Fraction]:
-        return [s - t for s, t in zip(v, w, strict=True)]
-
-    (y1, p1), (z1, q1) = program.primal_dual_step(y, p, tau, sigma), program.primal_dual_step(z, q, tau, sigma)
-
-    def norm(v: list[Fraction], w: list[Fraction]) -> Fraction:
-        return program.step_norm_squared(v, w, tau, sigma)
-
-    residual = norm(minus(minus(y, y1), minus(z, z1)), minus(minus(p, p1), minus(q, q1)))
-    image, gap = norm(minus(y1, z1), minus(p1, q1)), norm(minus(y, z), minus(p, q))
-    return averaged_step.sides(image_squared=image, residual_squared=residual, gap_squared=gap)
-
-
 @pytest.mark.theorem("T12", part="hypothesis_needed")
 def test_hypothesis_needed(evidence: Recorder) -> None:
     def solution(c: Fraction) -> Fraction:
@@ -232,56 +212,10 @@ def test_hypothesis_needed(evidence: Recorder) -> None:
     assert box.dual_step([F(-4)], F(1), F(1, 4), F(1, 2)) == [F(-4)]
 
 
-def wrong_duals() -> dict[str, Callable[[RegularisedDual], programs.DualClaim]]:
-    honest = programs.honest_dual
-
-    def with_decoder(
-        decode: Callable[[RegularisedDual, Tensor, LinearProgram], Tensor],
-    ) -> Callable[[RegularisedDual], programs.DualClaim]:
-        def claim(G: RegularisedDual) -> programs.DualClaim:
-            def step(p: Tensor, x: LinearProgram) -> Tensor:
-                return x.projected((1 - G.tau * G.delta) * p + G.tau * (x.times(decode(G, p, x)) - x.b))
-
-            return replace(honest(G), step=step, decode=lambda p, x: decode(G, p, x))
-
-        return claim
-
-    def changed(**parts: Any) -> Callable[[RegularisedDual], programs.DualClaim]:
-        return lambda G: replace(honest(G), **{name: value(G) for name, value in parts.items()})
-
-    def no_projection(G: RegularisedDual) -> programs.DualClaim:
-        step = lambda p, x: (1 - G.tau * G.delta) * p + G.tau * (x.times(G.decode(p, x)) - x.b)  # noqa: E731
-        return replace(honest(G), step=step)
-
-    def undamped(G: RegularisedDual) -> programs.DualClaim:
-        return replace(honest(G), step=lambda p, x: x.projected(p + G.tau * (x.times(G.decode(p, x)) - x.b)))
-
-    return {
-        "sign of A^T p": with_decoder(lambda G, p, x: torch.clamp((-x.c + x.transposed(p)) / G.lam, x.l, x.u)),
-        "lam forgotten in the decoder": with_decoder(lambda _, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u)),
-        "bounds forgotten": with_decoder(lambda G, p, x: -(x.c + x.transposed(p)) / G.lam),
-        "clipped before the division": with_decoder(
-            lambda G, p, x: torch.clamp(-(x.c + x.transposed(p)), x.l, x.u) / G.lam
-        ),
-        "multipliers not projected": no_projection,
-        "delta forgotten in the step": undamped,
-        "step too long": lambda G: replace(
-            honest(G),
-            step=lambda p, x: x.projected((1 - 3 * G.tau * G.delta) * p + 3 * G.tau * (x.times(G.decode(p, x)) - x.b)),
-        ),
-        "mu 1% smaller": lambda G: replace(honest(G), mu=lambda x: 0.99 * honest(G).mu(x)),
-        "mu from delta alone": changed(mu=lambda G: lambda x: torch.full_like(x.c[:, 0], abs(1 - G.tau * G.delta))),
-        "mu without delta": changed(mu=lambda G: lambda x: (1 - G.tau * programs.norms(x) ** 2 / G.lam).abs()),
-        "L0 without the bounds": changed(L0=lambda G: G.tau * (1 + G.size / G.lam)),
-        "L1 = tau a": changed(L1=lambda G: 0.01 * G.tau * G.size, L0=lambda G: 0.01 * honest(G).L0),
-        "error a quarter": changed(error_factor=lambda _: 1 / 16),
-    }
-
-
 @pytest.mark.theorem("T12", part="rejects")
-@pytest.mark.parametrize("name", wrong_duals())
+@pytest.mark.parametrize("name", WRONG_DUALS)
 def test_rejects_duals(evidence: Recorder, name: str) -> None:
-    claim = wrong_duals()[name]
+    claim = WRONG_DUALS[name]
     worst = 1.0
     for seed in range(2):
         for shape, decade in (((1, 1), 0.0), ((3, 5), 1.0), ((1, 4), -1.0)):
@@ -290,89 +224,15 @@ def test_rejects_duals(evidence: Recorder, name: str) -> None:
     evidence.caught(name, max(worst, -1e300))
 
 
-def wrong_steps() -> dict[str, Callable[[PrimalDual], programs.StepClaim]]:
-    def made(step: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[PrimalDual], programs.StepClaim]:
-        def claim(G: PrimalDual) -> programs.StepClaim:
-            def apply(z: Tensor, x: LinearProgram) -> Tensor:
-                return torch.cat(step(*G.split(z, x), x, *G.steps), dim=1)
-
-            return programs.StepClaim("wrong", apply, G)
-
-        return claim
-
-    def primal(y: Tensor, p: Tensor, x: LinearProgram, tau: float) -> Tensor:
-        return torch.clamp(y - tau * (x.c + x.transposed(p)), x.l, x.u)
-
-    def variant(
-        extrapolate: float, long: float = 1.0, *, project: bool = True, sign: float = 1.0
-    ) -> Callable[..., tuple[Tensor, Tensor]]:
-        def step(y: Tensor, p: Tensor, x: LinearProgram, tau: float, sigma: float) -> tuple[Tensor, Tensor]:
-            here = primal(y, sign * p, x, tau)
-            moved = p + long * sigma * (x.times(here + extrapolate * (here - y)) - x.b)
-            return here, x.projected(moved) if project else moved
-
-        return step
-
-    def unclipped(y: Tensor, p: Tensor, x: LinearProgram, tau: float, sigma: float) -> tuple[Tensor, Tensor]:
-        here = y - tau * (x.c + x.transposed(p))
-        return here, x.projected(p + sigma * (x.times(2 * here - y) - x.b))
-
-    return {
-        "no extrapolation": made(variant(0.0)),
-        "extrapolated twice": made(variant(2.0)),
-        "dual step three times as long": made(variant(1.0, 3.0)),
-        "multipliers not projected": made(variant(1.0, project=False)),
-        "sign of A^T p": made(variant(1.0, sign=-1.0)),
-        "bounds forgotten": made(unclipped),
-    }
-
-
 @pytest.mark.theorem("T12", part="rejects")
-@pytest.mark.parametrize("name", wrong_steps())
+@pytest.mark.parametrize("name", WRONG_STEPS)
 def test_rejects_steps(evidence: Recorder, name: str) -> None:
-    claim = wrong_steps()[name]
+    claim = WRONG_STEPS[name]
     worst = 1.0
     for seed in range(4):
         for _, margins, _ in programs.step_margins(generator(seed), 3, 5, 1.0, claim):
             worst = min(worst, float(margins.min()))
     evidence.caught(f"primal-dual step: {name}", max(worst, -1e300))
-
-
-SMALL = st.fractions(min_value=-3, max_value=3, max_denominator=6)
-POSITIVE = st.fractions(min_value=F(1, 8), max_value=4, max_denominator=8)
-ROWS = st.sampled_from(
-    [(F(5), [3, 4]), (F(3), [1, 2, 2]), (F(7), [2, 3, 6]), (F(9), [1, 4, 8]), (F(2), [2]), (F(0), [0, 0])]
-)
-
-
-@st.composite
-def scalar_pairs(draw: st.DrawFn) -> tuple[Program, Program, Fraction, Fraction]:
-    """Two programs with one row of rational norm, and bounds on their norms and on their boxes."""
-    (norm, row), (other_norm, other_row) = draw(ROWS), draw(ROWS)
-    n = min(len(row), len(other_row))
-    if n < len(row) or n < len(other_row):
-        other_norm, other_row = norm, [-v for v in row]
-        n = len(row)
-    vectors = st.lists(SMALL, min_size=n, max_size=n)
-    made = []
-    for entries in (row, other_row):
-        ends = [sorted(pair) for pair in zip(draw(vectors), draw(vectors), strict=True)]
-        made.append(
-            Program(
-                [[F(v) for v in entries]],
-                [draw(SMALL)],
-                [True],
-                draw(vectors),
-                [e[0] for e in ends],
-                [e[1] for e in ends],
-            )
-        )
-    equal = draw(st.booleans())
-    first, second = (replace(program, equality=[equal]) for program in made)
-    radius = max(
-        root_above(squared([max(abs(v), abs(w)) for v, w in zip(q.l, q.u, strict=True)])) for q in (first, second)
-    )
-    return first, second, max(norm, other_norm), radius
 
 
 @pytest.mark.theorem("T12", part="exact")
@@ -450,38 +310,6 @@ def test_exact_primal_dual_step(evidence: Recorder) -> None:
         record(evidence, "averaged_step", averaging(program, *states, tau, sigma))
 
     attack()
-
-
-@st.composite
-def solved_bases(draw: st.DrawFn, m: int = 2, n: int = 4) -> tuple[Program, Program]:
-    """Two programs: the first with the basis of its first `m` columns optimal and not degenerate, the second near it."""
-    entries = st.lists(SMALL, min_size=n, max_size=n)
-    A = draw(st.lists(entries, min_size=m, max_size=m))
-    for i in range(m):  # a diagonal that dominates makes the basis invertible
-        A[i][i] = 1 + sum((abs(A[i][j]) for j in range(m) if j != i), F(0))
-    y = [*draw(st.lists(POSITIVE, min_size=m, max_size=m)), *[F(0)] * (n - m)]
-    p = draw(st.lists(SMALL, min_size=m, max_size=m))
-    prices = [*[F(0)] * m, *draw(st.lists(POSITIVE, min_size=n - m, max_size=n - m))]
-    c = [r - s for r, s in zip(prices, product(transposed(A), p), strict=True)]
-    first = Program(A, product(A, y), [True] * m, c, [F(0)] * n, [F(100)] * n)
-    scale = draw(st.sampled_from([F(1), F(1, 10), F(1, 1000)]))
-
-    def shaken(v: list[Fraction]) -> list[Fraction]:
-        return [s + scale * draw(SMALL) / 10 for s in v]
-
-    return first, Program([shaken(row) for row in A], shaken(first.b), first.equality, shaken(c), first.l, first.u)
-
-
-def basic_solution(program: Program, m: int) -> tuple[list[Fraction], list[Fraction]] | None:
-    """Point and multipliers of the basis of the first `m` columns, where it is optimal and not degenerate."""
-    square = [row[:m] for row in program.A]
-    if square[0][0] * square[1][1] == square[0][1] * square[1][0]:
-        return None
-    y = [*solve(square, program.b), *[F(0)] * (len(program.c) - m)]
-    p = solve(transposed(square), [-v for v in program.c[:m]])
-    prices = [c + s for c, s in zip(program.c, product(transposed(program.A), p), strict=True)]
-    strict = all(0 < v < 100 for v in y[:m]) and all(r > 0 for r in prices[m:])
-    return (y, p) if strict else None
 
 
 @pytest.mark.theorem("T12", part="exact")

@@ -51,9 +51,9 @@ def test_declared_constants_hold_on_pairs_and_the_factor_is_per_instance() -> No
     both = torch.maximum(*(torch.linalg.matrix_norm(q.dense(), ord=2) for q in (x, moved)))
     radius = float(torch.linalg.vector_norm(torch.maximum(x.l.abs(), x.u.abs()), dim=1).max()) * 1.01
     size = float(both.max()) * (1 + 1e-9)
-    # A long step, so that the factor is the one of the steep directions, which differ.
-    longest = 2 / (size**2 / 0.3 + 0.01)
-    G = RegularisedDual(size=size, radius=radius, lam=0.3, delta=0.01, tau=0.999 * longest)
+    # Much damping and a long step, so that the factor is the one of the steep direction, which differs.
+    delta = 2 * size**2 / 0.3
+    G = RegularisedDual(size=size, radius=radius, lam=0.3, delta=delta, tau=1.98 / (1.5 * delta))
     r = G.regularity
     assert r is not None
     p, q = torch.randn(2, 16, 3, generator=seeded(3)).double()
