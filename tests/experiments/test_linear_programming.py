@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.optimize import linprog
 
-from eqtheory.constructions import LinearProgram, LinearStatus, optimal_basis, optimality
+from eqtheory.constructions import LinearProgram, LinearStatus, optimal_basis, optimality, solve_linear_program
 from experiments.common.record import load_preset
 from experiments.linear_programming.__main__ import main
 from experiments.linear_programming.data import Distribution, draw
@@ -201,6 +202,55 @@ def test_the_committed_results_are_those_the_readme_shows(name: str) -> None:
         # Published values have 11 or 12 digits.
         slack = 1e-9 * abs(found["highs"])
         assert found["lower"] - slack <= found["highs"] <= found["upper"] + slack
+
+
+def opened(x: LinearProgram, share: float, generator: torch.Generator) -> LinearProgram:
+    """Some bounds taken away."""
+    low, high = torch.rand(2, *x.l.shape, generator=generator) < share
+    return replace(x, l=torch.where(low, -INF, x.l), u=torch.where(high, INF, x.u))
+
+
+def status_by_highs(x: LinearProgram) -> list[str]:
+    found = []
+    for i in range(x.shape[0]):
+        A, e, b = x.dense()[i].numpy(), x.equality[i].numpy(), x.b[i].numpy()
+        bounds = list(zip(x.lower[i].tolist(), x.upper[i].tolist(), strict=True))
+        answer = linprog(x.c[i].numpy(), A_ub=A[~e], b_ub=b[~e], A_eq=A[e], b_eq=b[e], bounds=bounds).status
+        found.append({0: "SOLVED", 2: "INFEASIBLE", 3: "UNBOUNDED"}[answer])
+    return found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
+def test_answers_are_those_of_highs_on_mixed_batches(share: float) -> None:
+    x = opened(draw(40, seeded(3)), share, seeded(4))
+    found = solve_linear_program(x, max_steps=60_000)
+    expected = status_by_highs(x)
+    assert len(set(expected)) > 1
+    assert [status.name for status in found.status] == expected
+
+
+def test_brackets_hold_the_value_for_pairs_that_are_off_where_their_assumption_holds() -> None:
+    small = Distribution(constraints=3, variables=8, nonzeros=12, cost=1.0)
+    found = reference_solutions(opened(draw(200, seeded(5), distribution=small), 0.3, seeded(6)))
+    batch = found.y.shape[0]
+    assert batch >= 30
+    held = without = 0
+    for scale in (1e-8, 1e-4, 1e-1):
+        y, p = (v + scale * torch.randn(v.shape, generator=seeded(7)).double() for v in (found.y, found.p))
+        y, p = y.clamp(found.program.l, found.program.u), found.program.projected(p)
+        quality = optimality(found.program, y, p)
+        ok_y = (found.y.abs() <= 2 * y.abs().clamp_min(1.0)).all(dim=1)
+        ok_p = (found.p.abs() <= 2 * p.abs().clamp_min(1.0)).all(dim=1)
+        slack = 1e-9 * (1 + found.value.abs())  # of HiGHS
+        assert bool((quality.lower <= found.value + slack)[ok_y].all())
+        assert bool((quality.upper >= found.value - slack)[ok_p].all())
+        held += int((ok_y & ok_p).sum())
+        # Planted fault: values alone, with what the residuals can be worth left out.
+        without += int(
+            ((quality.dual_value > found.value + slack) | (quality.primal_value < found.value - slack)).sum()
+        )
+    assert held >= 2 * batch
+    assert without >= batch // 4
 
 
 @pytest.mark.skipif(netlib_folder() is None, reason="EQTHEORY_DATA does not name a folder with netlib/")
