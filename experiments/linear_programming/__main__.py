@@ -1,4 +1,4 @@
-"""Command line: `python -m experiments.linear_programming solve FILE.mps`, `measure --preset cpu`, `netlib`."""
+"""Command line: `python -m experiments.linear_programming solve FILE.mps`, `measure --preset cpu`, `figures`, `netlib`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tyro
 
 from eqtheory.constructions import LinearStatus
 from eqtheory.errors import InputError
+from experiments.linear_programming.figures import draw
 from experiments.linear_programming.measure import measure
 from experiments.linear_programming.netlib import netlib, solve_file
 
@@ -23,14 +24,14 @@ _CODES = {
 
 
 def main(
-    command: Literal["solve", "measure", "netlib"],
+    command: Literal["solve", "measure", "figures", "netlib"],
     file: Path | None = None,
     /,
     preset: Literal["smoke", "cpu", "paper"] = "cpu",
     tolerance: float = 1e-6,
     max_steps: int = 400_000,
 ) -> int:
-    """Solve a file, measure the random instances, or solve Netlib's problems.
+    """Solve a file, measure the random instances or draw what was measured, or solve Netlib's problems.
 
     Args:
         command: what to do.
@@ -58,6 +59,9 @@ def main(
     if command == "measure":
         for part, line in measure(preset)["target_lines"].items():
             print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
+        return 0
+    if command == "figures":
+        print(f"wrote {draw().name}")
         return 0
     netlib(tolerance, max_steps)
     return 0

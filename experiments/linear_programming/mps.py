@@ -210,6 +210,10 @@ def read_mps(path: Path | str) -> MpsProblem:
                 elif section == "ENDATA":
                     return reader.finish()
                 continue
+            if not line[0].isspace() and len(words) == 1:
+                where = f"{Path(path).name}, line {count}"
+                needed = "sections of a linear program"
+                raise InputError("path", f"{where}: section {words[0]}", needed, "only linear programs can be read")
             if section.startswith("OBJSENS"):
                 reader.found.maximise = words[0].upper().startswith("MAX")
                 continue

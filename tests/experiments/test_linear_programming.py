@@ -14,6 +14,7 @@ from eqtheory.constructions import LinearProgram, LinearStatus, optimal_basis, o
 from experiments.common.record import load_preset
 from experiments.linear_programming.__main__ import main
 from experiments.linear_programming.data import Distribution, draw
+from experiments.linear_programming.figures import draw as draw_figure
 from experiments.linear_programming.measure import FOLDER, measure
 from experiments.linear_programming.netlib import netlib_folder, solve_file
 from experiments.linear_programming.reference import feasible_programs, largest_exact_weight, reference_solutions
@@ -183,6 +184,11 @@ def test_the_smoke_preset_measures_slopes_errors_and_solves(result: Path) -> Non
             assert slopes[-1] > slopes[1]
     assert found["solves"]["solved_share"] == 1
     assert found["solves"]["mean_distance_to_the_reference"] < 1e-4
+
+
+def test_the_figure_is_drawn(result: Path, tmp_path: Path) -> None:
+    picture = draw_figure(result, tmp_path / "programs.png")
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("name", ["linear_programming", "netlib"])

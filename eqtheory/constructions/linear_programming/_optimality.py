@@ -9,8 +9,9 @@ r"""How far a pair `(y, p)` is from solving a linear program, and what it proves
 The relative KKT error is the largest of `|primal| / (1 + |b|)`, `|dual| / (1 + |c|)` and `|gap| / (1 + |c . y| + |dual value|)`, as codes
 for large linear programs stop on it.
 
-**What they prove.** Let `y*`, `p*` be any optimal pair, `V` the optimal value, `v` and `w` the primal and dual residuals. Weak duality
-with `r_j y*_j >= -|w_j| |y*_j|` where a bound is missing, and convexity of `V` in `b`, for which `-p*` is a subgradient of `-V`:
+**What they prove.** Let `y*`, `p*` be any optimal pair, `V(b)` the optimal value, `v` and `w` the primal and dual residuals. Below:
+weak duality, with `r_j y*_j >= -|w_j| |y*_j|` where a bound is missing. Above: `y` is feasible for the right side `b + v`, so `c .
+y >= V(b + v)`, and by the dual at `p*`, whose objective is linear in `b`, `V(b + v) >= V(b) - p* . v`. Together
 
     dual value - sum |w_j| |y*_j|  <=  V  <=  c . y + sum |v_i| |p*_i|.
 
