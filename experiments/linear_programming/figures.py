@@ -33,7 +33,7 @@ def draw(result: Path | None = None, out: Path | None = None) -> Path:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2), constrained_layout=True)
     for name, look in (("primal_dual", "tab:blue"), ("regularised_dual", "tab:orange")):
         left.plot(measured["steps"], measured[name]["error"], color=look, label=name.replace("_", " "))
-    left.set(xscale="symlog", xlabel="steps t", ylabel="mean of |y_t - y| / (|y| + 1)", ylim=(0, None))
+    left.set(xscale="symlog", xlabel="steps t", ylabel="mean of |y_t - y| / (|y| + 1)", ylim=(0, None), xlim=(0, None))
     left.legend()
     draw_slopes(measured, "primal_dual", middle)
     draw_slopes(measured, "regularised_dual", right)
@@ -52,10 +52,13 @@ def draw_slopes(measured: dict[str, Any], operator: str, axes: Any) -> None:
         axes: where to draw.
     """
     for k, (part, symbol) in enumerate(_PARTS.items()):
-        axes.plot(measured["steps"], measured[operator]["slopes"][part], color=f"C{k}", label=symbol)
+        found = zip(measured["steps"], measured[operator]["slopes"][part], strict=True)
+        steps, slopes = zip(*((t, slope) for t, slope in found if slope > 0), strict=True)
+        axes.plot(steps, slopes, color=f"C{k}", label=symbol)
         target = measured["target_lines"][part]["mean_slope_along_the_same_directions"]
         if target > 0 and operator == "primal_dual":
             axes.axhline(target, color=f"C{k}", linestyle=":", linewidth=1)
-    axes.set(xscale="symlog", yscale="log", xlabel="steps t", ylabel="mean slope of the state")
-    axes.set_title(operator.replace("_", " "))
+    axes.set(xscale="symlog", yscale="log", xlabel="steps t", ylabel="mean slope of the state", xlim=(0, None))
+    title = operator.replace("_", " ")
+    axes.set_title(f"{title}; dotted: the solution map" if operator == "primal_dual" else title)
     axes.legend(title="moved part")

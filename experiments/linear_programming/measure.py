@@ -149,7 +149,9 @@ def measure(preset: str, out: Path | None = None) -> dict[str, Any]:
         "reference_kkt_error": float(quality.relative_error.max()),
         "target_lines": target_lines(found, basis, config["perturbation"], generator),
         "steps": config["steps"],
-        "primal_dual": operator_curves(PrimalDual(size=size), program, y, config["steps"], generator),
+        "primal_dual": operator_curves(
+            PrimalDual(size=size, weight=config["weight"]), program, y, config["steps"], generator
+        ),
         "regularised_dual": operator_curves(dual, program, y, config["steps"], generator),
         "equilibrated_norm": float(matrix_norm_upper_bound(equilibrated(program).program.dense(), Euclidean()).max()),
         "solves": {

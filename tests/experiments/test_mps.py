@@ -129,7 +129,7 @@ def test_sets_without_names_and_equal_rows(tmp_path: Path) -> None:
             "    X5        LIM1         1.0\n    X5        LIM1         1.0\n",
             "given twice",
         ),
-        ("BOUNDS\n", "QUADOBJ\n", "line 35: section QUADOBJ, needed sections of a linear program"),
+        ("BOUNDS\n", "QUADOBJ\n", "line 32: section QUADOBJ, needed sections of a linear program"),
         ("LIM1         2.5", "LIM1         nan", "NaN is no number"),
         ("NAME          TEST\n", "NAME          TEST\n 1 2 3\n", "needed a section such as ROWS first"),
     ],
