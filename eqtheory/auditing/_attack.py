@@ -21,7 +21,6 @@ from torch import Generator, Tensor
 from eqtheory.auditing._judgement import (
     Flattened,
     KeepingRows,
-    coarseness,
     consistent,
     declared_bound,
     declared_budget,
@@ -39,8 +38,9 @@ from eqtheory.bounds import Bound, Bracket, Verdict, VerdictKind
 from eqtheory.lipschitz import Search, Witnessed, steepest
 from eqtheory.nests import spread
 
-__all__ = ["Attack", "attack_R1", "attack_R2"]
+__all__ = ["DECLARED", "Attack", "attack_R1", "attack_R2"]
 
+DECLARED = "the declared budget"
 _SEPARATION = 1e-14
 
 
@@ -55,6 +55,7 @@ class Attack:
         upper: what is proved or declared, if anything.
         witness: the pairs, the steepest first.
         note: one line on what else was seen.
+        per: what the lower side is a multiple of: `1 + |y|`, or `DECLARED`, while the upper side is `L0` itself; empty where it is a slope.
     """
 
     verdict: Verdict
@@ -62,11 +63,12 @@ class Attack:
     upper: Bound | None
     witness: Witnessed
     note: str = ""
+    per: str = ""
 
     @property
     def bracket(self) -> Bracket | None:
-        """Both sides, where there are both and they do not cross."""
-        if self.upper is None or float(self.lower.value) > float(self.upper.value):
+        """Both sides, where there are both, speak of the same number and do not cross."""
+        if self.upper is None or self.per == DECLARED or float(self.lower.value) > float(self.upper.value):
             return None
         return Bracket(self.lower, self.upper)
 
@@ -85,10 +87,9 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
         The attack on (R1).
     """
     wider = decades(subject, generator)
-    coarser = coarseness(subject)
 
     def inside(y: Tensor, p: Tensor) -> Tensor:
-        return coarser * (subject.norm(y) + subject.input_norm(p[:, :-1]).to(y.dtype))
+        return subject.norm(y) + subject.input_norm(p[:, :-1]).to(y.dtype)
 
     how = replace(
         shortened(search, proof),
@@ -135,6 +136,24 @@ def attack_R1(subject: Subject, proof: Proof, resolution: float, search: Search,
 
 
 def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, generator: Generator) -> Attack | None:
+    """Look for inputs that are driven apart, and say what slopes are measured against.
+
+    Args:
+        subject: what is audited.
+        proof: what could be proved.
+        budget: slopes above `budget (1 + |y|)` count as unbounded.
+        search: how long to look.
+        generator: source of randomness.
+
+    Returns:
+        The attack on (R2); `None` where an input has no coordinates.
+    """
+    found = _attacked_R2(subject, proof, budget, search, generator)
+    per = "1 + |y|" if declared_budget(subject) is None else DECLARED
+    return None if found is None else replace(found, per=per)
+
+
+def _attacked_R2(subject: Subject, proof: Proof, budget: float, search: Search, generator: Generator) -> Attack | None:
     """Look for inputs that are driven apart.
 
     Args:
@@ -163,11 +182,9 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         w = weight(y)
         return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
 
-    coarser = coarseness(subject)
-
     def terms(flat: Tensor, p: Tensor) -> Tensor:
         y = p[:, :-1].reshape(-1, *shape[1:])
-        return coarser * (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
+        return (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
 
     how = replace(
         search if proof.L0 is None else replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps)),
@@ -180,7 +197,7 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
     )
     found = pairs_only(steepest(scaled, wider.flat, with_rows(wider), search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
-    limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, "the declared budget")
+    limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, DECLARED)
     margin, claimed = 1 - float(lower.value) / limit, declared_bound(subject, "L0")
     proved, note = consistent(lower, proof.L0) if declared is None else (proof.L0, "")
     method = f"search by pairs, points and halving, against {words}"

@@ -12,14 +12,11 @@ from eqtheory.auditing._proof import Proof
 from eqtheory.auditing._subject import Subject
 from eqtheory.bounds import Bound, Side
 from eqtheory.lipschitz import Region, Search, Witnessed
-from eqtheory.nests import tensors
 from eqtheory.norms import rows_of
-from eqtheory.roundoff import unit_roundoff
 
 __all__ = [
     "Flattened",
     "KeepingRows",
-    "coarseness",
     "consistent",
     "declared_bound",
     "declared_budget",
@@ -81,16 +78,6 @@ class KeepingRows(Region):
 
 def with_rows(subject: Subject) -> Tensor:
     return torch.cat([rows_of(subject.y), subject.rows.to(subject.y.dtype)], dim=1)
-
-
-def coarseness(subject: Subject) -> float:
-    """By how much the narrowest type involved is coarser than that of the states.
-
-    Returns:
-        A factor, at least 1.
-    """
-    kinds = {t.dtype for _, t in tensors(subject.x) if t.dtype.is_floating_point} | {subject.y.dtype}
-    return max(unit_roundoff(kind) for kind in kinds) / min(unit_roundoff(kind) for kind in kinds)
 
 
 def shortened(search: Search, proof: Proof) -> Search:

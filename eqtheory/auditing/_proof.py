@@ -16,6 +16,8 @@ from eqtheory.auditing._subject import Subject
 from eqtheory.bounds import Bound
 from eqtheory.errors import EqTheoryError, NotBoundedError
 from eqtheory.lipschitz import Box, Region, traced_lipschitz
+from eqtheory.lipschitz._precision import coarsest_unit, watched
+from eqtheory.nests import tensors
 from eqtheory.operators import as_operator
 
 __all__ = ["Proof", "prove"]
@@ -57,6 +59,12 @@ def prove(subject: Subject) -> Proof:
     def function(y: Tensor, flat: Tensor) -> Tensor:
         return traced.at(y, flat)
 
+    with torch.no_grad():
+        unit = watched(traced.at, subject.y, subject.flat)[1]
+    if unit > coarsest_unit(subject.y, *(t for _, t in tensors(subject.x))):
+        return Proof(
+            why=f"nothing is proved: the program rounds coarsely inside (unit roundoff {unit:.2g}), a proof is for exact arithmetic"
+        )
     arguments = (subject.y[:1], subject.flat[:1])
     ranges = (_interval(subject.states), _interval(subject.inputs)) if subject.bounded else None
     try:

@@ -21,8 +21,10 @@ from eqtheory.constructions._reciprocal import MatrixInverse, Reciprocal, TwoSid
 from eqtheory.constructions._relaxation import AdaptiveRelaxation, StepRelaxation
 from eqtheory.constructions._rules import RadiusProduct, RelaxationRule, SquaredRadius
 from eqtheory.constructions._schedules import ScheduledRelaxation
+from eqtheory.constructions._steady_flow import OseenStep, StokesPicard
 from eqtheory.constructions._tables import ExactBalls, SlopeMajorant, TableRelaxation
 from eqtheory.constructions._target import TargetRelaxation
+from eqtheory.constructions._torus import GalerkinTorus
 from eqtheory.constructions.imaging import (
     Ball,
     Box,
@@ -76,6 +78,7 @@ __all__ = [
     "EstimatedRelaxation",
     "ExactBalls",
     "ExactRelaxation",
+    "GalerkinTorus",
     "HalfQuadraticSplitting",
     "LargestPart",
     "LinearMap",
@@ -85,6 +88,7 @@ __all__ = [
     "MatrixInverse",
     "OptimalBasis",
     "Optimality",
+    "OseenStep",
     "PrimalDual",
     "ProgramPart",
     "ProximalGradient",
@@ -102,6 +106,7 @@ __all__ = [
     "Sphere",
     "SquaredRadius",
     "StepRelaxation",
+    "StokesPicard",
     "Subspace",
     "TableRelaxation",
     "TargetRelaxation",

@@ -13,7 +13,8 @@ the last two terms being what `B` and `M` were rounded by. No eigenvalue enters 
 guess that was too small is raised until the factorisation exists. Entries are scaled by a power of two first, so that the
 squares that underflow move the bound by less than the terms above.
 
-**Weights.** `|A|` in weighted norms is that of `diag(w_out) A diag(1 / w_in)`, whose entries are rounded twice.
+**Weights.** `|A|` in weighted norms is that of `B = diag(w_out) A diag(1 / w_in)`, whose entries are rounded twice. From below a vector
+`v` that is good for `B` gives `u = v / w_in` for `A`: the unit balls correspond, so that nothing is lost by looking for it there.
 
 References:
     Rump 2006, Verification of positive definiteness, BIT 46; Higham 2002, Accuracy and Stability of Numerical Algorithms, chapter 10.
@@ -30,7 +31,7 @@ from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup, Weighted
 from eqtheory.roundoff import gamma, unit_roundoff
 from eqtheory.validate import require_finite
 
-__all__ = ["matrix_norm_upper_bound", "operator_norm"]
+__all__ = ["is_attained", "matrix_norm_upper_bound", "operator_norm"]
 
 _RAISES = 60  # each doubles what is added to the guess, so the last one is far beyond the Frobenius norm
 
@@ -44,7 +45,8 @@ def operator_norm(matrix: Tensor, *, norm: Norm | None = None, output_norm: Norm
         output_norm: norm on its values; `norm` by default.
 
     Returns:
-        Both sides proved, float64, of shape `(...)`; about 1e-12 apart relatively. Cost: `O(m n min(m, n))`.
+        Both sides proved, float64, of shape `(...)`; about 1e-12 apart relatively, except between block sums, whose upper side adds
+        up norms of blocks. Cost: `O(m n min(m, n))`.
 
     Raises:
         InputError: no bound is known for this pair of norms.
@@ -58,12 +60,7 @@ def operator_norm(matrix: Tensor, *, norm: Norm | None = None, output_norm: Norm
     chosen = norm or Euclidean()
     out = output_norm or chosen
     upper = matrix_norm_upper_bound(matrix, chosen, output_norm=out)
-    if matrix.numel() == 0:
-        lower = torch.zeros_like(upper)
-    elif _is_sum(chosen, out):  # attained, so what was granted to rounding is taken off twice
-        lower = upper * (1 - 2 * gamma(4 * max(matrix.shape[-2:]) + 16, torch.float64))
-    else:
-        lower = torch.minimum(_lower(_real(matrix).to(torch.float64), chosen, out), upper)
+    lower = torch.zeros_like(upper) if matrix.numel() == 0 else _lower_side(matrix, chosen, out, upper)
     name = chosen.name if out.name == chosen.name else f"{chosen.name} to {out.name}"
     return Bracket(
         Bound(lower, Side.LOWER, "image of one vector", Evidence.PROVED, name),
@@ -96,6 +93,36 @@ def matrix_norm_upper_bound(matrix: Tensor, norm: Norm, *, output_norm: Norm | N
     found = _upper(matrix, norm, out)
     # Below the normal numbers rounding is absolute.
     return torch.where((found > 0) & (found < 1e-290), found + 1e-300, found)
+
+
+def is_attained(norm: Norm, out: Norm) -> bool:
+    """Whether the two sides of `operator_norm` agree up to rounding.
+
+    Args:
+        norm: norm on the arguments.
+        out: norm on the values.
+
+    Returns:
+        False where a block sum is involved.
+    """
+    inner, outer = _unweighted(norm), _unweighted(out)
+    return not (isinstance(inner, BlockSum) or isinstance(outer, BlockSum))
+
+
+def _unweighted(norm: Norm) -> Norm:
+    while isinstance(norm, Weighted):
+        norm = norm.norm
+    return norm
+
+
+def _lower_side(matrix: Tensor, norm: Norm, out: Norm, upper: Tensor) -> Tensor:
+    if isinstance(norm, Weighted) or isinstance(out, Weighted):
+        scaled, inner, outer, slack = _scaled(matrix, norm, out)
+        # The upper side holds the slack already, so it is taken off once more than the entries are off by.
+        return (_lower_side(scaled, inner, outer, upper) - 2 * slack * upper).clamp_min(0)
+    if _is_sum(norm, out):  # attained, so what was granted to rounding is taken off twice
+        return upper * (1 - 2 * gamma(4 * max(matrix.shape[-2:]) + 16, torch.float64))
+    return torch.minimum(_lower(_real(matrix).to(torch.float64), norm, out), upper)
 
 
 def _is_sum(norm: Norm, out: Norm) -> bool:
@@ -181,6 +208,19 @@ def _euclidean(A: Tensor) -> Tensor:
 
 
 def _weighted(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
+    scaled, inner, outer, slack = _scaled(matrix, norm, out)
+    return _upper(scaled, inner, outer) * (1 + slack)
+
+
+def _scaled(matrix: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Norm, Norm, float]:
+    """The matrix in the units of the weights.
+
+    Returns:
+        The matrix, the norms that are left on both sides, and how far its rounding moves the norm, relatively to the upper side.
+
+    Raises:
+        InputError: complex entries, or weights that take entries out of range.
+    """
     if matrix.is_complex():
         raise InputError("matrix", "complex entries", "real ones in weighted norms", "use Euclidean(), Sum() or Sup()")
     plain = matrix.to(torch.float64)
@@ -197,7 +237,7 @@ def _weighted(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
     outer = out.norm if isinstance(out, Weighted) else out
     # Each entry is off by gamma_2 of its size, and the norm of |A| is at most sqrt(min(m, n)) times that of A in each pair here.
     slack = gamma(2, torch.float64) * 2 * min(A.shape[-2:]) ** 0.5
-    return _upper(A, inner, outer) * (1 + slack)
+    return A, inner, outer, slack
 
 
 def _weights(norm: Weighted, length: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from eqtheory.norms._composite import BlockSum, Spectral, Weighted
 from eqtheory.norms._entrywise import Euclidean, Sum, Sup
 from eqtheory.norms._norm import Metric, Norm, host_sees, rows_of, same_shape, slopes_of
+from eqtheory.norms._torus import TorusSobolev
 
 __all__ = [
     "BlockSum",
@@ -18,6 +19,7 @@ __all__ = [
     "Spectral",
     "Sum",
     "Sup",
+    "TorusSobolev",
     "Weighted",
     "host_sees",
     "rows_of",

@@ -151,11 +151,15 @@ class Weighted(Norm):
     weights: Tensor
     norm: Norm = field(default_factory=Euclidean)
     name: str = ""
+    _ends: tuple[float, float] = field(init=False, repr=False, default=(1.0, 1.0))
 
     def __post_init__(self) -> None:
         if not isinstance(self.weights, Tensor) or not bool((torch.isfinite(self.weights) & (self.weights > 0)).all()):
             shown = " ".join(str(self.weights).split())
             raise InputError("weights", shown[:60], "a tensor of finite numbers > 0", "pass one weight per entry")
+        kept = self.weights.detach().to(torch.float64)
+        ends = (float(kept.amin()), float(kept.amax())) if kept.numel() else (1.0, 1.0)
+        object.__setattr__(self, "_ends", ends)
         if not self.name:
             told = _digest(self.norm.name, tuple(self.weights.shape), self.weights.detach().double().flatten().tolist())
             object.__setattr__(self, "name", f"weighted {self.norm.name} {told}")
@@ -179,13 +183,28 @@ class Weighted(Norm):
 
     def _aligned(self, g: Tensor) -> Tensor:
         """The inner norm's, in the units of the entries."""
-        weights = self._weights(g)
-        return self.norm.aligned(g / weights) / weights
+        return self.norm.aligned(self._in_range(g, -1)) / self._weights(g)
 
     def _subgradient(self, v: Tensor) -> Tensor:
         """The inner norm's, times the weights."""
-        weights = self._weights(v)
-        return weights * self.norm.subgradient(weights * v)
+        return self._weights(v) * self.norm.subgradient(self._in_range(v, 1))
+
+    def _in_range(self, v: Tensor, power: int) -> Tensor:
+        """`weights^power * v`, each sample divided by a power of two, so that no entry overflows and the largest does not underflow.
+
+        Which vector a norm aligns with, and which functional measures one, does not depend on the length.
+
+        Returns:
+            Entries of size at most 2.
+        """
+        if v.numel() == 0:
+            return v
+        (digits, order), (unit, step) = torch.frexp(v), torch.frexp(self._weights(v))
+        order = (order + power * step).reshape(v.shape[0], -1)
+        present = (digits != 0).reshape(order.shape)
+        top = torch.where(present, order, torch.iinfo(order.dtype).min).amax(dim=1, keepdim=True)
+        shift = torch.where(present, order - top, 0).reshape(v.shape).to(v.dtype)
+        return (digits * unit if power > 0 else digits / unit) * torch.exp2(shift)
 
     def exact(self, v: Sequence[Fraction]) -> Fraction:
         """Norm of a rational vector; each weight is taken as the rational it is.
@@ -212,4 +231,11 @@ class Weighted(Norm):
                 f"(batch, {', '.join(map(str, self.weights.shape))})",
                 "one weight per entry",
             )
+        if self.weights.dtype != v.dtype:
+            limits, (low, high) = torch.finfo(v.dtype), self._ends
+            if low < limits.tiny or high > limits.max:
+                came = f"weights from {low:.3g} to {high:.3g} for entries of {v.dtype}"
+                raise InputError(
+                    "weights", came, "weights in the range of the type", "convert the state with .double()"
+                )
         return self.weights.to(v)

@@ -42,6 +42,8 @@ def _signs(v: Tensor) -> Tensor:
 
 
 def _peak(v: Tensor) -> Tensor:
+    if v.numel() == 0:
+        return torch.zeros_like(v)
     flat = rows_of(v)
     where = flat.abs().argmax(dim=1, keepdim=True)
     return torch.zeros_like(flat).scatter(1, where, _signs(flat.gather(1, where))).reshape(v.shape)

@@ -66,6 +66,15 @@ BIBLIOGRAPHY = {
         "  author = {Geman, Donald and Yang, Chengda},\n  journal = {IEEE Transactions on Image Processing},\n"
         "  volume = {4},\n  number = {7},\n  pages = {932--946},\n  year = {1995}\n}"
     ),
+    "temam1977": (
+        "@book{temam1977,\n  title = {{N}avier-{S}tokes Equations: Theory and Numerical Analysis},\n  author = {Temam, Roger},\n"
+        "  publisher = {North-Holland},\n  year = {1977}\n}"
+    ),
+    "orszag1971": (
+        "@article{orszag1971,\n  title = {On the elimination of aliasing in finite-difference schemes by filtering "
+        "high-wavenumber components},\n  author = {Orszag, Steven A.},\n"
+        "  journal = {Journal of the Atmospheric Sciences},\n  volume = {28},\n  pages = {1074},\n  year = {1971}\n}"
+    ),
     "mangasarian1979": (
         "@article{mangasarian1979,\n  title = {Nonlinear perturbation of linear programs},\n"
         "  author = {Mangasarian, Olvi L. and Meyer, R. R.},\n  journal = {SIAM Journal on Control and Optimization},\n"

@@ -139,4 +139,27 @@ CONTROLS = (
             "one is not a minimiser; F_alpha jumps by 2 alpha/(1 + alpha) at x = 0; on the plane the projection has the slope 1/r"
         ),
     ),
+    Control(
+        id="N12",
+        slug="forces-beyond-smallness",
+        title="Steady flow beyond the small forces",
+        theorems=("T11",),
+        drops="c F0 < nu^2",
+        instance="the force (sin y, 0)/R at R = 4 on the torus of aspect 0.7, c F0 / nu^2 about 19",
+        prediction=(
+            "two steady flows that are not translates of each other, the laminar one of energy 1/4 and one of energy 0.20727947314588; no "
+            "contraction has both as fixed points, and Oseen steps from near the laminar one leave it"
+        ),
+        source=Source.CLASSICAL,
+    ),
+    Control(
+        id="N13",
+        slug="aliased-products",
+        title="Products that the grid folds back",
+        theorems=("T11",),
+        drops="exact products: advection evaluated on a grid with more than a third of its points as modes, in the form (u.grad) v",
+        instance="vorticities with random modes up to just below half of the points of the grid",
+        prediction="<(u.grad) v, v> is of the size of the form itself, where exact products leave rounding",
+        source=Source.CLASSICAL,
+    ),
 )

@@ -33,6 +33,7 @@ class Schedule:
         warm_up: steps until it is reached.
         clip: largest Euclidean norm of the gradient.
         every: steps between checkpoints.
+        scalars: factor on the rate of parameters that are single numbers, which Adam moves by one rate a step whatever their gradient.
     """
 
     steps: int
@@ -40,6 +41,7 @@ class Schedule:
     warm_up: int = 20
     clip: float = 1.0
     every: int = 100
+    scalars: float = 1.0
 
     def rate_at(self, step: int) -> float:
         """Say the learning rate.
@@ -96,13 +98,17 @@ def train(
         ValueError: the checkpoint belongs to another configuration.
     """
     parameters = dict(module.named_parameters())
-    optimizer = torch.optim.Adam(parameters.values(), lr=schedule.rate)
+    groups = [
+        {"params": [p for p in parameters.values() if p.ndim > 0], "faster": 1.0},
+        {"params": [p for p in parameters.values() if p.ndim == 0], "faster": schedule.scalars},
+    ]
+    optimizer = torch.optim.Adam([group for group in groups if group["params"]], lr=schedule.rate)
     config = {**config, "schedule": asdict(schedule)}
     losses, seconds = _resume(module, optimizer, checkpoint, config)
     start, began = len(losses), time.perf_counter()
     for step in range(start, schedule.steps):
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate_at(step)
+            group["lr"] = group["faster"] * schedule.rate_at(step)
         optimizer.zero_grad(set_to_none=True)
         value = loss(step)
         value.backward()  # type: ignore[no-untyped-call]

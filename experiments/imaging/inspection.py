@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from eqtheory import audit
 from eqtheory.constructions import CircularBlur
-from eqtheory.gradients import Neumann, OneStep, Phantom, gradient_bias
+from eqtheory.gradients import Implicit, OneStep, Phantom, gradient_bias
 from eqtheory.lipschitz import Search
 from eqtheory.solvers import Stop
 from experiments.common.checkpoints import random_generator
@@ -90,7 +90,8 @@ def gradient_biases(
             model.operator(blur),
             x,
             cotangent=(y - clean).detach(),
-            gradients=[OneStep(), Phantom(), Neumann()],
+            gradients=[OneStep(), Phantom(steps=4, relaxation=1.0)],
+            exact=Implicit(expects_contraction=False),
             stop=stop,
         )
     finally:

@@ -213,11 +213,11 @@ def _inspect(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     found = {}
+    how, noise = config["measure"], config["noise"]
     for name, model in models.items():
-        if isinstance(model, ImplicitModel):
-            size, noise = 32, config["noise"]
-            audit = audited(model, photographs, kernel, noise, size=size, samples=config["measure"]["audit_samples"])
-            bias = gradient_biases(model, photographs, kernel, noise, size=size, samples=2)
+        if isinstance(model, ImplicitModel) and name in how["audits"]:
+            audit = audited(model, photographs, kernel, noise, size=how["audit_size"], samples=how["audit_samples"])
+            bias = gradient_biases(model, photographs, kernel, noise, size=how["audit_size"], samples=2)
             found[name] = {"audit": audit, "gradient_bias": bias}
             say(f"  audit of {name}: {audit['conclusion']}")
     return found

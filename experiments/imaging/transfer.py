@@ -46,7 +46,7 @@ def compare_on(
     scores: dict[str, Any] = {"observation": score(x, clean, x)}
     for name, model in models.items():
         if name == "denoiser":
-            method = plug_and_play(model, beta=0.2, level=0.05)  # type: ignore[arg-type]
+            method = plug_and_play(model, beta=0.2, level=0.05)
             scores["plug-and-play"] = score(method(x, blur), clean, x)
         else:
             scores[name] = score(reconstruct(model, x, blur, how["steps"])[0], clean, x)

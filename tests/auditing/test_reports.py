@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eqtheory import cli
 from eqtheory.auditing import CHECKS, Audit, audit
+from eqtheory.constructions import Box, DenseMap, hqs
 from eqtheory.lipschitz import Search
 
 QUICK = Search(steps=20, rounds=2, kept=8)
@@ -221,3 +222,22 @@ def test_what_can_not_be_loaded_is_named(
 ) -> None:
     assert cli.main(["audit", operator.format(layers), "--sampler", f"{layers}:sampler"]) == 2
     assert capsys.readouterr().err.startswith(f"eqtheory: {message.format(layers)}")
+
+
+def test_what_slopes_in_the_input_are_measured_against_is_said() -> None:
+    operator = hqs(
+        DenseMap(torch.diag(torch.tensor([1.0, 0.5], dtype=torch.float64))), Box(0.0, 1.0), alpha=0.5, beta=1.0
+    )
+    y, x = torch.rand(2, 8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = audit(operator, (y, x), steps=5)
+    assert found.R2 is not None
+    assert found.R2.upper is not None
+    assert float(found.R2.lower.value) > float(found.R2.upper.value)  # a share of the budget beside L0 itself
+    assert found.R2.bracket is None
+    text = str(found)
+    assert "share of the declared budget that slopes in the input use: >= " in text
+    assert "L0: see the share, <= 0.5" in text
+    undeclared = audit(lambda y, x: 0.5 * y + x, (y, x), steps=5)
+    assert undeclared.R2 is not None
+    assert undeclared.R2.bracket is not None
+    assert "slope in the input over 1 + |y|: >= " in str(undeclared)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
 from eqtheory.lipschitz import convolution_norm, convolution_norm_of
-from eqtheory.lipschitz.layers import _convolution_norm
+from eqtheory.lipschitz.layers import _convolution_norm, _symbol
 from eqtheory.lipschitz.layers._convolution import MODES, convolution
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup
 from tests.lipschitz.dense_maps import dense_matrix, true_norm
@@ -169,3 +169,16 @@ def test_a_convolution_of_zeros_has_norm_zero() -> None:
     weight: Tensor = torch.zeros(2, 2, 3)
     for mode in MODES:
         assert convolution_norm(weight, 5, padding=1, padding_mode=mode).upper.value == 0.0
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_frequencies_taken_a_few_at_a_time_give_the_same_norm(monkeypatch: pytest.MonkeyPatch, stride: int) -> None:
+    weight = torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for mode, size in (("circular", 8), ("zeros", 80)):
+        whole = convolution_norm(weight, size, padding=1, padding_mode=mode, stride=stride)
+        for room in (30, 200) if mode == "circular" else (40_000,):
+            monkeypatch.setattr(_symbol, "_ROOM", room)
+            parts = convolution_norm(weight, size, padding=1, padding_mode=mode, stride=stride)
+            assert float(parts.upper.value) == pytest.approx(float(whole.upper.value), rel=1e-12)
+            assert float(parts.lower.value) == pytest.approx(float(whole.lower.value), rel=1e-6)
+        monkeypatch.undo()

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from eqtheory.errors import InputError, NotBoundedError, ShapeError
 from eqtheory.lipschitz import (
     formula_lipschitz,
+    fourier_multiplier_norm,
+    graph_operator_norm,
     layer_constant,
     matrix_norm_upper_bound,
     operator_norm,
+    place_modes,
     product_of_norms,
     propagated_lipschitz,
     spectral_radius,
@@ -153,3 +156,101 @@ def test_softplus_that_jumps_is_refused() -> None:
         layer_constant(nn.Softplus(threshold=0.01), (2,))
     with pytest.raises(InputError, match=r"becomes linear at 0.01"):
         propagated_lipschitz(nn.Sequential(nn.Softplus(threshold=0.01)), torch.zeros(1, 2), torch.ones(1, 2))
+
+
+class LouderConvolution(nn.Conv2d):
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+        return 5 * super()._conv_forward(input, weight, bias)
+
+
+class LargerTransposed(nn.ConvTranspose2d):
+    def _output_padding(self, *args: object, **kwargs: object) -> list[int]:  # type: ignore[override]
+        return [1, 1]
+
+
+class LouderCall(nn.Linear):
+    def __call__(self, x: Tensor) -> Tensor:
+        return 5 * super().__call__(x)  # type: ignore[no-any-return]
+
+
+class LouderSequence(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return 5 * super().forward(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "name"),
+    [
+        (LouderConvolution(1, 1, 3), (1, 8, 8), "_conv_forward"),
+        (LargerTransposed(1, 1, 3, stride=2), (1, 8, 8), "_output_padding"),
+        (LouderCall(2, 2), (2,), "__call__"),
+    ],
+)
+def test_layers_that_override_what_forward_calls_are_refused(
+    layer: nn.Module, size: tuple[int, ...], name: str
+) -> None:
+    with pytest.raises(InputError, match=rf"layer: got \w+ whose {name} was replaced"):
+        layer_constant(layer, size)
+    with pytest.raises(InputError):
+        product_of_norms(nn.Sequential(layer), size)
+
+
+def test_sequences_and_layers_of_ones_own_are_not_walked_through() -> None:
+    box = torch.zeros(1, 2)
+    for network in (LouderSequence(nn.Linear(2, 2)), nn.Sequential(LouderCall(2, 2))):
+        with pytest.raises(InputError):
+            propagated_lipschitz(network, box - 1, box + 1)
+        with pytest.raises(InputError):
+            product_of_norms(network, (2,))
+
+
+@pytest.mark.parametrize("norm", [Euclidean(), Sum(), Sup()])
+@pytest.mark.parametrize("divisor", [-1, -3, 2])
+def test_averages_with_negative_divisors(norm: Norm, divisor: int) -> None:
+    def f(y: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(y, 2, padding=1, divisor_override=divisor)
+
+    (found,) = traced_lipschitz(f, (torch.zeros(1, 1, 4, 4).double(),), norm=norm)
+    basis = torch.eye(16, dtype=torch.float64).reshape(16, 1, 4, 4)
+    truth = operator_norm(f(basis).reshape(16, -1).mT.contiguous(), norm=norm).lower.value
+    assert found.value >= float(truth)
+
+
+def test_filters_of_one_feature_are_written_out() -> None:
+    found = graph_operator_norm(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), [torch.ones(1, 3), torch.ones(1, 3)])
+    whole = torch.kron(torch.tensor([[1.0, 1.0], [0.0, 1.0]]), torch.ones(3, 1)).double()
+    truth = float(operator_norm(whole).lower.value)
+    assert found.lower.value <= truth * (1 + 1e-12)
+    assert truth <= found.upper.value <= truth * (1 + 1e-9)
+
+
+def test_powers_with_an_exponent_for_every_entry() -> None:
+    y = torch.zeros(1, 2).double()
+    (found,) = traced_lipschitz(lambda y: y ** torch.tensor([2.0, 3.0]), (y,), ranges=[(-2.0, 2.0)])
+    assert found.value == pytest.approx(12.0)
+    with pytest.raises(NotBoundedError, match=r"an exponent that is no positive integer"):
+        traced_lipschitz(lambda y: y ** torch.tensor([2.0, 2.5]), (y,), ranges=[(-2.0, 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.Upsample(scale_factor=2), (8,)),
+        (nn.Upsample(scale_factor=2), ()),
+        (nn.Upsample(size=(2, 2)), (1, 8)),
+        (nn.ReflectionPad1d(9), (1, 8)),
+        (nn.AvgPool1d(9), (1, 8)),
+    ],
+)
+def test_sizes_that_a_layer_does_not_take_are_refused(layer: nn.Module, size: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"size: got \("):
+        layer_constant(layer, size)
+
+
+@pytest.mark.parametrize("size", [("a",), (0,), 8, None, "ab"])
+def test_grids_that_are_none_are_refused(size: object) -> None:
+    M = torch.ones(1, 1, 1, dtype=torch.complex128)
+    with pytest.raises(InputError, match=r"size: got .*, needed"):
+        fourier_multiplier_norm(M, size)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"size: got .*, needed"):
+        place_modes([M], size)  # type: ignore[arg-type]

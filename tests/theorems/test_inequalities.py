@@ -46,6 +46,8 @@ from eqtheory.theorems.linear_programming import (
     regularisation_error,
 )
 from eqtheory.theorems.naive_averaging import constant_step_budget, violation
+from eqtheory.theorems.navier_stokes import energy, size, trilinear
+from eqtheory.theorems.navier_stokes import stability as flow_stability
 from eqtheory.theorems.necessity import local_rate, pairwise_slope
 from eqtheory.theorems.order_optimal_step import lipschitz_rate, never_slower
 from eqtheory.theorems.reciprocal import closed_form
@@ -135,6 +137,15 @@ BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
     (joint_budget, {"step_gap": F(1), "offset_gap": F(2), "delta": F(3)}, F(3)),
     (never_slower, {"squared": F(1, 9), "product": F(1, 3)}, F(2, 9)),
     (lipschitz_rate, {"eps": F(1), "size": F(1), "slope": F(2)}, F(7, 8)),
+    (trilinear, {"form": F(-3), "u": F(1), "v": F(2), "w": F(1, 2), "c": F(5, 2)}, F(-1, 2)),
+    (energy, {"form": F(-1, 7)}, F(-1, 7)),
+    (size, {"solution": F(3), "force": F(1), "viscosity": F(1, 2)}, F(-1)),
+    # 1 - c F0 / nu^2 = 1 - 2 * 1/16 / (1/4) = 1/2, so the bound is 1 / (1/2 * 1/2) = 4.
+    (
+        flow_stability,
+        {"gap": F(3), "force_gap": F(1), "force": F(1, 16), "viscosity": F(1, 2), "c": F(2)},
+        F(1),
+    ),
     (closed_form, {"iterate": F(3, 2), "eta": F(1, 2), "x": F(1, 2), "steps": 2}, F(-5, 8)),
     (violation, {"gap": F(5), "delta": F(1), "L0": F(2)}, F(3)),
     (constant_step_budget, {"offset_gap": F(1), "eps": F(1, 2), "slope": F(3), "delta": F(2)}, F(2)),

@@ -80,4 +80,9 @@ def _bound(bound: Bound | None) -> dict[str, Any] | None:
 def _attack(attack: Attack | None) -> dict[str, Any] | None:
     if attack is None:
         return None
-    return {"lower": _bound(attack.lower), "upper": _bound(attack.upper), "steepest": attack.witness.at(0)}
+    return {
+        "lower": _bound(attack.lower),
+        "lower_is_a_multiple_of": attack.per or None,
+        "upper": _bound(attack.upper),
+        "steepest": attack.witness.at(0),
+    }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from eqtheory.auditing._attack import DECLARED
 from eqtheory.bounds import Bound, VerdictKind
 
 if TYPE_CHECKING:
@@ -61,13 +62,20 @@ def constants(audit: Audit) -> list[tuple[str, str, str]]:
     Returns:
         Name, lower side and upper side of each.
     """
+    none = "no upper bound"
     rows = []
-    for name, attack in (
-        ("slope in the state (mu)", audit.R1),
-        ("slope in the input over 1 + |y| or the budget", audit.R2),
-    ):
-        if attack is not None:
-            rows.append((name, _side(attack.lower), "no upper bound" if attack.upper is None else _side(attack.upper)))
+    if audit.R1 is not None:
+        upper = none if audit.R1.upper is None else _side(audit.R1.upper)
+        rows.append(("slope in the state (mu)", _side(audit.R1.lower), upper))
+    if audit.R2 is not None:
+        upper = none if audit.R2.upper is None else _side(audit.R2.upper)
+        if audit.R2.per == DECLARED:
+            rows.append(
+                ("share of the declared budget that slopes in the input use", _side(audit.R2.lower), "1 if it holds")
+            )
+            rows.append(("L0", "see the share", upper))
+        else:
+            rows.append((f"slope in the input over {audit.R2.per}", _side(audit.R2.lower), upper))
     return rows
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import torch
 
 from eqtheory.errors import InputError
+from eqtheory.lipschitz._precision import coarsest_unit, watched
 from eqtheory.lipschitz._witness import ASSUMED_ROUNDINGS, certified_slopes
 from eqtheory.lipschitz.curves._iteration import attached, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
 from eqtheory.lipschitz.curves._result import Curve
 from eqtheory.nests import Raveled, spread
-from eqtheory.roundoff import Rounding, unit_roundoff
 
 __all__ = ["curve_by_pairs"]
 
@@ -44,9 +44,10 @@ def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Cu
     batch, width = start.shape[0], block.directions.shape[0]
     raveled = Raveled(task.x, batch)
     flat = raveled.flat(task.x)
-    coarse = max(unit_roundoff(flat.dtype), unit_roundoff(start.dtype))
+    with torch.no_grad():
+        coarse = max(watched(lambda at: G(at, task.x), start)[1], coarsest_unit(flat))
     if 4 * ASSUMED_ROUNDINGS * coarse >= 1:
-        came = str(start.dtype if unit_roundoff(start.dtype) == coarse else flat.dtype)
+        came = f"{flat.dtype} and {start.dtype}, with a unit roundoff of {coarse:.2g} inside"
         raise InputError(
             "x, y0", came, "a type in which slopes of pairs are more than rounding", "convert to float32 or wider"
         )
@@ -57,11 +58,6 @@ def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Cu
     y = start.repeat(width + 1, *[1] * (start.ndim - 1)) if given else G.initial_state(inputs).detach()
     products, spent = [0], []
     record, solver, state = Record(task), attached(iteration, G, inputs, products), iteration.init(y)
-    # Measured in the wider type; what the narrower one rounds is in its units.
-    wide = torch.promote_types(flat.dtype, start.dtype)
-    assumed = ASSUMED_ROUNDINGS * coarse / unit_roundoff(wide)
-    rounding = Rounding(relative=assumed, constant=lambda p: assumed * block.norm(p))
-    ends = points.to(wide)
     alive = torch.ones(y.shape[0], dtype=torch.bool, device=y.device)
     wanted = set(task.wanted)
     for t in range(last + 1):
@@ -70,10 +66,9 @@ def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Cu
         alive = alive & finite_rows(g)
         safe = torch.where(spread(alive, g), g, y)
         if t in wanted:
-            base = y[:batch].to(wide).repeat(width, *[1] * (y.ndim - 1))
-            slopes = certified_slopes(
-                base, y[batch:].to(wide), ends[:batch].repeat(width, 1), ends[batch:], block.norm, G.norm, rounding
-            )
+            base = y[:batch].repeat(width, *[1] * (y.ndim - 1))
+            near, far = points[:batch].repeat(width, 1), points[batch:]
+            slopes = certified_slopes(base, y[batch:], near, far, block.norm, G.norm, None, unit=coarse)
             steepest = slopes.reshape(width, batch).amax(dim=0, keepdim=True)
             record.measured([t], y[:batch], safe[:batch], steepest, alive[:batch], None)
             spent.append((t + 1 + products[0]) * (width + 1))
@@ -85,7 +80,9 @@ def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Cu
     return record.finish(
         how=f"pairs of x and x + {length:.2g} (1 + |x|) w along {width} directions w",
         exact=False,
-        rests_on=f"y_t is known to {ASSUMED_ROUNDINGS:g} unit roundoffs of its size and that of x",
+        rests_on=(
+            f"y_t is known to {ASSUMED_ROUNDINGS:g} unit roundoffs (of the coarsest type inside) of its size and that of x",
+        ),
         evaluations=torch.tensor(spent),
         assumptions=("the iteration adapts to the input: no upper side (N8)",),
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from eqtheory.lipschitz._matrix_norm import is_attained
 from eqtheory.lipschitz.curves._iteration import Averaging, combined, finite_rows
 from eqtheory.lipschitz.curves._record import Record, Task
 from eqtheory.lipschitz.curves._result import Curve
@@ -26,7 +27,10 @@ _STRETCH = 128
 _ROOM = 1 << 21
 """A stretch holds at most so many steps, and so many numbers."""
 _SMALL = 1 << 12
-_SMOOTH = "y_t is differentiable at the samples, derivatives rounded to the type they were computed in"
+_RESTS = (
+    "differentiable at the samples and along the iterates (at a kink autograd picks one number, which need not be a slope)",
+    "derivatives rounded to the type they were computed in",
+)
 
 
 def curve_by_tangents(task: Task, weights: Averaging, rounds: int, *, given: bool) -> Curve:
@@ -78,7 +82,11 @@ def curve_by_tangents(task: Task, weights: Averaging, rounds: int, *, given: boo
     # Each round runs the iteration with its tangents, and goes back with as many products with the transpose at states taken anew.
     evaluations = (record.steps + 1 + 2 * rounds * last) * (width + 1)
     return record.finish(
-        how=how, exact=block.spans, rests_on=_SMOOTH, evaluations=evaluations, assumptions=upper.assumptions
+        how=how,
+        exact=block.spans and (width == 1 or is_attained(block.norm, G.norm)),
+        rests_on=_RESTS,
+        evaluations=evaluations,
+        assumptions=upper.assumptions,
     )
 
 

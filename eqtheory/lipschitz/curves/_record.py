@@ -131,7 +131,7 @@ class Record:
         return torch.tensor(self._steps)
 
     def finish(
-        self, *, how: str, exact: bool, rests_on: str, evaluations: Tensor, assumptions: tuple[str, ...]
+        self, *, how: str, exact: bool, rests_on: tuple[str, ...], evaluations: Tensor, assumptions: tuple[str, ...]
     ) -> Curve:
         """Make the curve.
 

@@ -54,7 +54,7 @@ class Curve:
     error: Tensor | None
     size: Tensor
     evaluations: Tensor
-    rests_on: str
+    rests_on: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     assumptions: tuple[str, ...] = ()
 
@@ -101,7 +101,7 @@ class Curve:
         row = int(rows[0])
         name = self.norms[0] if self.norms[0] == self.norms[1] else f"{self.norms[0]} to {self.norms[1]}"
         how = f"{self.iteration}: {self.how}"
-        lower = Bound(self.lower[row], Side.LOWER, how, Evidence.PROVED, name, (self.rests_on,))
+        lower = Bound(self.lower[row], Side.LOWER, how, Evidence.PROVED, name, self.rests_on)
         if self.upper is None:
             return lower
         evidence = Evidence.PROVED if all("declared" not in text for text in self.assumptions) else Evidence.DECLARED

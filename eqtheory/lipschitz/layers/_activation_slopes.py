@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError
 from eqtheory.lipschitz.layers._activations import ACTIVATION_CONSTANTS, SOFTPLUS_THRESHOLD
+from eqtheory.lipschitz.layers._own_forward import replaced_method
 from eqtheory.roundoff import unit_roundoff
 
 __all__ = ["SLACK", "Activation", "activation_of", "on"]
@@ -180,6 +181,6 @@ def activation_of(layer: torch.nn.Module) -> Activation | None:
         The activation; `None` where it is none of the supported ones.
     """
     for kind, build in _KINDS.items():
-        if isinstance(layer, kind) and type(layer).forward is kind.forward:
+        if isinstance(layer, kind) and replaced_method(layer, kind) is None:
             return build(layer)
     return None

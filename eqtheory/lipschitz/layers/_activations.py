@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError
+from eqtheory.lipschitz.layers._own_forward import replaced_method
 
 __all__ = ["ACTIVATION_CONSTANTS", "SOFTPLUS_THRESHOLD", "activation_constant"]
 
@@ -143,7 +144,7 @@ def _named(activation: Any) -> tuple[str, dict[str, Any]]:
     kind = activation if isinstance(activation, type) else type(activation)
     if issubclass(kind, nn.Module):
         base = next((c for c in kind.__mro__ if c in _MODULES and kind.forward is c.forward), None)
-        if base is not None:
+        if base is not None and (isinstance(activation, type) or replaced_method(activation, base) is None):
             name, fields = _MODULES[base]
             own = {} if isinstance(activation, type) else {field: getattr(activation, field) for field in fields}
             return name, own

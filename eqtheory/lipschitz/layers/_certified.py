@@ -192,16 +192,17 @@ def dense_norm(matrix: Tensor, norm: Norm) -> tuple[float, float]:
     return lower * (1 - 4 * U) * scale, upper * scale
 
 
-def largest_block(blocks: Tensor) -> tuple[float, float, int]:
+def largest_block(blocks: Tensor, floor: float = 0.0) -> tuple[float, float, int]:
     """Enclose the largest Euclidean norm among many matrices, looking closely only at those that can attain it.
 
     `|A|_2^2 <= |A A^H|_F` costs one product; matrices for which this is below what another one attains are not decomposed.
 
     Args:
         blocks: shape `(many, m, n)`, real or complex, double precision.
+        floor: norms up to here do not matter.
 
     Returns:
-        Lower side, upper side and the index of the largest block.
+        Lower side, upper side and the index of the largest block; zeros where all norms are at most `floor`.
     """
     A = blocks if blocks.shape[-1] >= blocks.shape[-2] else blocks.mH
     m, n = A.shape[-2:]
@@ -213,6 +214,8 @@ def largest_block(blocks: Tensor) -> tuple[float, float, int]:
     product = torch.linalg.vector_norm((A @ A.mH).flatten(1), dim=1)
     rounding = 1 + gamma(4 * m * n + 16, torch.float64)
     cheap = torch.sqrt(product * rounding + gamma(4 * n + 8, torch.float64) * squares * rounding) * (1 + 8 * U)
+    if float(cheap.amax()) * scale <= floor:
+        return 0.0, 0.0, 0
     order = torch.argsort(cheap, descending=True)
     upper, index = -1.0, 0
     for chunk in torch.split(order, _CHUNK):

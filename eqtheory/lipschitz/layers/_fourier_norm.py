@@ -54,7 +54,7 @@ def fourier_multiplier_norm(multiplier: Tensor, size: Sequence[int]) -> Bracket:
         Both sides proved, about 1e-12 apart relatively. Cost: one product of matrices per frequency.
 
     Raises:
-        InputError: a multiplier that is not complex.
+        InputError: a multiplier that is not complex, or a grid that is none.
         ShapeError: not the half spectrum of the grid.
 
     Example:
@@ -63,7 +63,7 @@ def fourier_multiplier_norm(multiplier: Tensor, size: Sequence[int]) -> Bracket:
         >>> round(fourier_multiplier_norm(derivative[None, None], (8,)).upper.value, 9)
         3.0
     """
-    grid = tuple(size)
+    grid = _grid(size)
     if not isinstance(multiplier, Tensor) or not multiplier.is_complex():
         came = f"dtype {multiplier.dtype}" if isinstance(multiplier, Tensor) else type(multiplier).__name__
         raise InputError("multiplier", came, "a complex tensor", "use torch.complex(real, imaginary)")
@@ -73,7 +73,7 @@ def fourier_multiplier_norm(multiplier: Tensor, size: Sequence[int]) -> Bracket:
         raise ShapeError("multiplier", f"shape {tuple(multiplier.shape)}", needed, "lay it out as rfftn does")
     require_finite("multiplier", multiplier, "repair it")
     M = multiplier.detach().to("cpu", torch.complex128)
-    planes = [0] if grid[-1] % 2 or grid[-1] == 0 else [0, grid[-1] // 2]
+    planes = [0] if grid[-1] % 2 else [0, grid[-1] // 2]
     H = M.clone()
     leading = list(range(2, M.ndim - 1))
     for plane in planes:
@@ -84,6 +84,13 @@ def fourier_multiplier_norm(multiplier: Tensor, size: Sequence[int]) -> Bracket:
     lower, upper, _ = largest_block(H.flatten(2).permute(2, 0, 1).contiguous())
     slack = 4 * U * min(c_out, c_in) ** 0.5
     return bracket((lower * (1 - slack), upper * (1 + slack)), Euclidean(), "Hermitian part at every frequency")
+
+
+def _grid(size: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(size, Sequence) or isinstance(size, str):
+        shown = " ".join(str(size).split())
+        raise InputError("size", shown[:60], "the cells along each axis", "pass a tuple, for example (16, 16)")
+    return tuple(count("size", n, "pass the cells along each axis, for example (16, 16)") for n in size)
 
 
 def place_modes(weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
@@ -100,7 +107,7 @@ def place_modes(weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         stays, as in the layer.
 
     Raises:
-        InputError: the wrong number of blocks.
+        InputError: the wrong number of blocks, or a grid that is none.
         ShapeError: blocks of different shapes, or more modes than the grid has.
 
     Example:
@@ -109,7 +116,7 @@ def place_modes(weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         >>> tuple(place_modes([w], (16,)).shape)
         (3, 2, 9)
     """
-    grid = tuple(size)
+    grid = _grid(size)
     blocks = list(weights)
     if not grid or len(blocks) != 2 ** (len(grid) - 1):
         needed = f"{2 ** max(len(grid) - 1, 0)} for {len(grid)} axes"
@@ -164,7 +171,7 @@ def translation_invariant_norm(
         2.0
     """
     count("channels", channels, "pass the channels of the input")
-    grid = tuple(count("size", n, "pass the grid") for n in size)
+    grid = _grid(size)
     source = generator or torch.Generator().manual_seed(0)
     cells = tuple(range(2, 2 + len(grid)))
     impulses = torch.zeros(channels, channels, *grid, dtype=dtype)

@@ -169,9 +169,14 @@ def _written_out(A: Adjacency, powers: dict[int, Tensor], norm: Norm, absolute: 
     for k in range(max(powers) + 1):
         power = A.times(power) if k else power
         if k in powers:
-            whole = whole + torch.kron(power, powers[k].mT.contiguous())
+            whole = whole + _kronecker(power, powers[k].mT)
     relative = gamma(max(powers) * (A.most_terms + 2) + len(powers) + 4, torch.float64)
     return (dense_norm(whole, norm)[1] + relative * absolute) * (1 + 4 * U)
+
+
+def _kronecker(A: Tensor, B: Tensor) -> Tensor:
+    """`A (x) B`, whatever the strides (torch's own refuses transposed vectors)."""
+    return (A[:, None, :, None] * B[None, :, None, :]).reshape(A.shape[0] * B.shape[0], A.shape[1] * B.shape[1])
 
 
 def _by_eigenvalues(A: Adjacency, powers: dict[int, Tensor]) -> float:

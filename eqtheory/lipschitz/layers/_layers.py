@@ -35,10 +35,11 @@ from eqtheory.lipschitz.layers._activations import _MODULES as ACTIVATIONS
 from eqtheory.lipschitz.layers._activations import activation_constant
 from eqtheory.lipschitz.layers._certified import U, dense_norm, known_norm
 from eqtheory.lipschitz.layers._convolution_norm import convolution_norm_of
+from eqtheory.lipschitz.layers._own_forward import replaced_method
 from eqtheory.lipschitz.layers._pooling import COPYING, POOLS, copies_constant, pool_constant
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.roundoff import gamma
-from eqtheory.validate import require_finite
+from eqtheory.validate import count, require_finite
 
 __all__ = ["layer_constant"]
 
@@ -67,6 +68,7 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
         0.5
     """
     chosen = known_norm(norm)
+    size = tuple(count("size", n, "pass the shape of one sample, for example (3, 32, 32)") for n in size)
     if layer._forward_hooks or layer._forward_pre_hooks:  # noqa: SLF001  (torch offers no other way to see them)
         raise InputError(
             "layer", f"{type(layer).__name__} with hooks", "a layer that is only its forward", "remove the hooks"
@@ -81,13 +83,14 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
     axes = _AXES.get(base)
     if axes is not None and len(size) != axes + 1:
         raise ShapeError(
-            "size", str(tuple(size)), f"channels and {axes} lengths", "give the size of one sample with its channels"
+            "size", str(size), f"channels and {axes} lengths", "give the size of one sample with its channels"
         )
-    if "forward" in vars(layer) or "_conv_forward" in vars(layer):
+    own = replaced_method(layer, base)
+    if own is not None:
         raise InputError(
-            "layer", f"{type(layer).__name__} whose forward was replaced", "its class's map", "bound it by hand"
+            "layer", f"{type(layer).__name__} whose {own} was replaced", "its class's map", "bound it by hand"
         )
-    value, method = _RULES[base](layer, tuple(size), chosen)
+    value, method = _RULES[base](layer, size, chosen)
     assumptions = activation_constant(layer).assumptions if base in ACTIVATIONS else ()
     return Bound(value, Side.UPPER, method, Evidence.PROVED, chosen.name, assumptions)
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqtheory.errors import InputError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz.layers._certified import U, dense_norm
 from eqtheory.norms import Euclidean, Norm, Sup
 
@@ -52,12 +52,13 @@ def pool_constant(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[
 
     Raises:
         InputError: a maximum that returns indices as well.
+        ShapeError: a size that the layer does not take.
     """
     if getattr(layer, "return_indices", False):
         raise InputError("layer", f"{type(layer).__name__} with indices", "one tensor", "pass return_indices=False")
     cells = size[1:]
     with torch.no_grad():
-        outputs = tuple(layer(torch.zeros(1, 1, *cells, dtype=torch.float64))[0].shape[1:]) if cells else ()
+        outputs = tuple(_run(layer, torch.zeros(1, 1, *cells, dtype=torch.float64), size)[0].shape[1:]) if cells else ()
     windows = [_windows(layer, axis, n, m) for axis, (n, m) in enumerate(zip(cells, outputs, strict=True))]
     if isinstance(layer, (*_MAXIMA, *_ADAPTIVE_MAXIMA)):
         return _copies(prod(int((w > 0).sum(0).amax()) for w, _ in windows), norm), "windows that hold one input"
@@ -67,6 +68,18 @@ def pool_constant(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tuple[
         value *= dense_norm(matrix, norm)[1] * (1 + 2 * U)
     upper = value / (abs(whole) if whole else 1) * (1 + 4 * U)
     return upper, "product of the averages along the axes"
+
+
+def _run(layer: nn.Module, x: Tensor, size: tuple[int, ...]) -> Tensor:
+    if len(size) < 2:
+        raise ShapeError(
+            "size", str(size), "channels and at least one length", "give the size of one sample with its channels"
+        )
+    try:
+        return cast("Tensor", layer(x))
+    except (RuntimeError, ValueError) as error:  # NotImplementedError is one of them
+        said = f"torch says: {error}"
+        raise ShapeError("size", str(size), f"a size that {type(layer).__name__} takes", said) from error
 
 
 def _windows(layer: Any, axis: int, n: int, m: int) -> tuple[Tensor, Tensor]:
@@ -118,11 +131,12 @@ def copies_constant(layer: nn.Module, size: tuple[int, ...], norm: Norm) -> tupl
 
     Raises:
         InputError: an upsampling that interpolates.
+        ShapeError: a size that the layer does not take.
     """
     mode = getattr(layer, "mode", "nearest")
     if isinstance(layer, nn.Upsample) and mode not in {"nearest", "nearest-exact"}:
         raise InputError("layer", f"Upsample in mode {mode!r}", "mode 'nearest'", "bound the interpolation by hand")
     with torch.enable_grad():
         x = torch.zeros(1, 1, *size[1:], dtype=torch.float64, requires_grad=True)
-        (counts,) = torch.autograd.grad(cast("Tensor", layer(x)).sum(), x)
+        (counts,) = torch.autograd.grad(_run(layer, x, size).sum(), x)
     return _copies(int(counts.amax()), norm), "copies of one input"

@@ -28,6 +28,7 @@ from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound
 from eqtheory.lipschitz.layers._activation_slopes import SLACK, Activation, activation_of, on
+from eqtheory.lipschitz.layers._own_forward import replaced_method
 from eqtheory.norms import Euclidean, Norm, Sum, Sup, same_shape
 from eqtheory.roundoff import gamma, unit_roundoff
 from eqtheory.validate import batch_of, require_finite
@@ -159,8 +160,8 @@ def propagated_lipschitz(network: torch.nn.Sequential, low: Tensor, high: Tensor
 
 
 def _layers(network: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-    touched = network._forward_hooks or network._forward_pre_hooks or "forward" in vars(network)  # noqa: SLF001  (no public way)
-    if touched or not isinstance(network, torch.nn.Sequential):
+    touched = network._forward_hooks or network._forward_pre_hooks  # noqa: SLF001  (no public way)
+    if touched or not isinstance(network, torch.nn.Sequential) or replaced_method(network, torch.nn.Sequential):
         yield name, network
         return
     for k, layer in enumerate(network):
@@ -168,12 +169,12 @@ def _layers(network: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn
 
 
 def _is(layer: torch.nn.Module, kind: type[torch.nn.Module]) -> bool:
-    """Whether a layer computes what its class computes; parametrized weights do, an overridden `forward` does not.
+    """Whether a layer computes what its class computes; with parametrized weights it does, with an overridden `forward` it does not.
 
     Returns:
         The answer.
     """
-    return isinstance(layer, kind) and type(layer).forward is kind.forward and "forward" not in vars(layer)
+    return isinstance(layer, kind) and replaced_method(layer, kind) is None
 
 
 class _State:

@@ -16,8 +16,9 @@ frequencies, so half of the last axis is enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import torch
@@ -32,6 +33,8 @@ from eqtheory.roundoff import gamma
 __all__ = ["Torus", "roots_of_unity", "torus_norm"]
 
 _BITS = 80
+_ROOM = 1 << 22
+"""Blocks of so many entries are held at a time, 64 MiB of complex double numbers."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,50 @@ def roots_of_unity(n: int) -> Tensor:
     return torch.cat([values, values[1 : (n + 1) // 2].flip(0).conj()])  # the other half is conjugate, exactly
 
 
-def _symbol(weight: Tensor, torus: Torus, dilation: Sequence[int]) -> tuple[Tensor, float]:
-    """The symbol at every frequency, and its error relative to the sums of absolute taps.
+def _slabs(torus: Torus, stride: Sequence[int], each: int) -> Iterator[list[Tensor]]:
+    """Output frequencies axis by axis, few enough at a time for their blocks to have at most `_ROOM` entries.
+
+    Args:
+        torus: the torus.
+        stride: per axis.
+        each: entries of the block of one frequency.
+
+    Yields:
+        Whole numbers per axis; of the last axis the half that counts.
+    """
+    counts = _counts(torus, stride)
+    parts: list[Sequence[Tensor]] = []
+    for count in reversed(counts):
+        room = max(1, _ROOM // each)
+        parts.append(torch.split(torch.arange(count), room))
+        each *= min(room, count)
+    yield from (list(reversed(chosen)) for chosen in product(*parts))
+
+
+def _counts(torus: Torus, stride: Sequence[int]) -> list[int]:
+    lengths = [n // s for n, s in zip(torus.sizes, stride, strict=True)]
+    return [*lengths[:-1], (lengths[-1] + 1) // 2 if torus.twists[-1] else lengths[-1] // 2 + 1]
+
+
+def _symbol(
+    weight: Tensor, torus: Torus, stride: Sequence[int], dilation: Sequence[int], slab: Sequence[Tensor]
+) -> tuple[Tensor, float]:
+    """The symbol at output frequencies and their aliases, and its error relative to the sums of absolute taps.
 
     Returns:
-        Shape `(groups, c_out, c_in, *sizes)`, and the relative error.
+        Shape `(groups, c_out, c_in, s_1 * q_1, ...)`, the aliases of one number `j` beside each other, and the relative error.
     """
     S, roundings = weight.to(torch.complex128), 8
-    for n, h, d in zip(torus.sizes, torus.twists, dilation, strict=True):
+    for n, h, s, d, q in zip(torus.sizes, torus.twists, stride, dilation, slab, strict=True):
         k = S.shape[3]
-        phases = (2 * torch.arange(n) + h)[:, None] * (d * torch.arange(k))[None]
+        frequencies = (torch.arange(s)[:, None] * (n // s) + q).flatten()
+        phases = (2 * frequencies + h)[:, None] * (d * torch.arange(k))[None]
         S = torch.tensordot(S, roots_of_unity(2 * n)[phases % (2 * n)], ([3], [1]))
         roundings += 3 * k + 4
     return S, gamma(roundings, torch.float64)
 
 
-def _blocks(S: Tensor, torus: Torus, stride: Sequence[int]) -> Tensor:
+def _blocks(S: Tensor, stride: Sequence[int]) -> Tensor:
     """Gather the aliases of each output frequency beside each other.
 
     Returns:
@@ -88,8 +119,6 @@ def _blocks(S: Tensor, torus: Torus, stride: Sequence[int]) -> Tensor:
         S = S.reshape(*S.shape[: 3 + axis], stride[axis], -1, *S.shape[4 + axis :])
     aliases, frequencies = [3 + 2 * a for a in range(axes)], [4 + 2 * a for a in range(axes)]
     S = S.permute(0, *frequencies, 1, 2, *aliases)
-    last = S.shape[axes]
-    S = S.narrow(axes, 0, (last + 1) // 2 if torus.twists[-1] else last // 2 + 1)
     return S.flatten(axes + 2).flatten(1, axes) / prod(stride) ** 0.5
 
 
@@ -106,19 +135,18 @@ def torus_norm(
 
     Returns:
         Lower side, upper side, and where it is largest: the group and the output frequency per axis. Cost: one product per
-        frequency, and one decomposition for each of those that are near the largest.
+        frequency, and one decomposition for each of those that are near the largest; memory for `2^22` entries at a time.
     """
-    S, relative = _symbol(weight, torus, dilation)
-    blocks = _blocks(S, torus, stride)
-    lower, upper, index = largest_block(blocks.flatten(0, 1))
+    groups, c_out, c_in = weight.shape[:3]
+    lower, upper, place, relative = 0.0, 0.0, (0, (0,) * len(stride)), 0.0
+    for slab in _slabs(torus, stride, groups * c_out * c_in * prod(stride)):
+        S, relative = _symbol(weight, torus, stride, dilation, slab)
+        below, above, index = largest_block(_blocks(S, stride).flatten(0, 1), floor=upper)
+        if above > upper:
+            group, *where = (int(i) for i in torch.unravel_index(torch.tensor(index), (groups, *map(len, slab))))
+            upper, place = above, (group, tuple(int(q[i]) for q, i in zip(slab, where, strict=True)))
+        lower = max(lower, below)
     totals = weight.abs().flatten(3).sum(3)
     error = relative * float(matrix_norm_upper_bound(totals, Euclidean()).amax())
-    per_group = blocks.shape[1]
-    lengths = [n // s for n, s in zip(torus.sizes, stride, strict=True)]
-    lengths[-1] = (lengths[-1] + 1) // 2 if torus.twists[-1] else lengths[-1] // 2 + 1
-    where, rest = [], index % per_group
-    for length in reversed(lengths):
-        where.append(rest % length)
-        rest //= length
     rounding = gamma(8, torch.float64)
-    return (lower - error) * (1 - rounding), (upper + error) * (1 + rounding), (index // per_group, tuple(where[::-1]))
+    return (lower - error) * (1 - rounding), (upper + error) * (1 + rounding), place

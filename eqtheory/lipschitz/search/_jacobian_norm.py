@@ -19,13 +19,17 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 
 from eqtheory.bounds import Bound
 from eqtheory.errors import NonFiniteError
 from eqtheory.lipschitz._matrix_norm import operator_norm
-from eqtheory.lipschitz._witness import Map, Witnessed, labelled, values_of
+from eqtheory.lipschitz._precision import watched
+from eqtheory.lipschitz._witness import Map, Witnessed, labelled, values_of, watched_values
+from eqtheory.lipschitz.search._kinks import Nearby, lowered_at_kinks
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.operators import Linearization
@@ -33,11 +37,16 @@ from eqtheory.validate import batch_of, count, positive
 
 __all__ = ["dense_jacobian", "exact_jacobian_norm", "jacobian_norm", "local_norms"]
 
-_ROUNDED = "differentiable at the points, derivatives rounded to the type they were computed in"
+_ROUNDED = (
+    "differentiable at the points, as far as pairs next to them can tell (slopes that no pair shows are lowered)",
+    "derivatives rounded to the type they were computed in",
+)
 _RESTARTS = 6
 _ASCENTS = 8
 _WRITTEN_DOWN = 512
 """Up to this many coordinates the Jacobian is written down for norms whose ascent can stop early."""
+_ENTRIES = 1 << 25
+"""All Jacobians of a batch together, where they are written down, have at most so many entries."""
 
 
 def jacobian_norm(
@@ -57,9 +66,9 @@ def jacobian_norm(
         x: interior points of the domain, shape `(batch, ...)`.
         norm: norm on the arguments; Euclidean by default.
         output_norm: norm on the values; `norm` by default.
-        tolerance: stop when all residuals are at most this multiple of the values.
+        tolerance: a sample stops when its residual is at most this multiple of its value.
         max_iterations: products with the Jacobian and as many with its transpose.
-        generator: of the first vectors; the same ones every time where `None`.
+        generator: of the first vector; the same one every time where `None`.
 
     Returns:
         Lower bounds on the local Lipschitz constant at each point, with the directions and residuals.
@@ -104,6 +113,7 @@ def local_norms(
     tolerance: float = 1e-3,
     max_iterations: int = 64,
     generator: Generator | None = None,
+    near: Nearby | None = None,
 ) -> Witnessed:
     """`jacobian_norm` for searches, which go on where a derivative is not finite.
 
@@ -112,9 +122,10 @@ def local_norms(
         x: points, shape `(batch, ...)`.
         norm: norm on the arguments.
         output_norm: norm on the values.
-        tolerance: stop when all residuals are at most this multiple of the values.
+        tolerance: a sample stops when its residual is at most this multiple of its value.
         max_iterations: products with the Jacobian and as many with its transpose.
         generator: of the first vectors.
+        near: rounding, and where points may be, for pairs next to the points; the norms only where `None`.
 
     Returns:
         The same, NaN at samples whose derivative is not finite.
@@ -129,16 +140,31 @@ def local_norms(
                 tolerance=tolerance,
                 max_iterations=max_iterations,
                 generator=generator,
+                near=near,
             )
     with torch.no_grad():
-        values = function(x)
+        values, unit = watched(function, x)
     source = generator or torch.Generator(device=x.device).manual_seed(0)
     at = Linearization(lambda y, _: function(y), x, None)
     if isinstance(norm, Euclidean) and isinstance(output_norm, Euclidean):
-        return _lanczos(at, x, values, tolerance, max_iterations, source)
-    if min(x[0].numel(), values[0].numel()) <= _WRITTEN_DOWN:
-        return _written_down(at, x, values, norm, output_norm)
-    return _ascent(at, x, norm, output_norm, source)
+        found = _lanczos(at, x, values, tolerance, max_iterations, source)
+        along = found.values
+    elif _fits(x, values):
+        found, along = _written_down(at, x, values, norm, output_norm)
+    else:
+        found = _ascent(at, x, norm, output_norm, source)
+        along = found.values
+    if found.direction is None:  # never: all three know one
+        return found
+    size, taken = lowered_at_kinks(
+        function, x, values, found.direction, along, found.values, near or Nearby(norm, output_norm), unit
+    )
+    return replace(found, bound=replace(found.bound, value=size), evaluations=found.evaluations + taken)
+
+
+def _fits(x: Tensor, values: Tensor) -> bool:
+    n, m = x[0].numel(), values[0].numel()
+    return min(n, m) <= _WRITTEN_DOWN and x.shape[0] * n * m <= _ENTRIES
 
 
 def dense_jacobian(function: Map, x: Tensor) -> Tensor:
@@ -171,12 +197,27 @@ def exact_jacobian_norm(
 
     Returns:
         The norm of the Jacobian as computed, a lower bound on the local Lipschitz constant and equal to it where the map is
-        continuously differentiable. Cost: `min(m, n)` products and a decomposition.
+        continuously differentiable and no norm is a block sum. Cost: `min(m, n)` products and a decomposition.
+
+    Raises:
+        NonFiniteError: a value or a derivative is not finite.
     """
+    if torch.is_inference_mode_enabled():  # nothing is differentiated there
+        with torch.inference_mode(mode=False):
+            return exact_jacobian_norm(function, x.clone(), norm=norm, output_norm=output_norm)
     chosen = norm or Euclidean()
     out = output_norm or chosen
-    found = operator_norm(dense_jacobian(function, x), norm=chosen, output_norm=out)
-    return labelled(found.lower.value.to(x.dtype), "Jacobian written down", chosen, out, _ROUNDED)
+    near, found = Nearby(chosen, out), []
+    values, unit = watched_values(function, batch_of("x", x))
+    room = max(1, _ENTRIES // max(1, x[0].numel() * values[0].numel()))
+    for rows in torch.split(torch.arange(x.shape[0], device=x.device), room):
+        at, image = x[rows], values[rows]
+        local, along = _written_down(Linearization(lambda y, _: function(y), at, None), at, image, chosen, out)
+        if bool(torch.isnan(local.values).any()):
+            raise NonFiniteError("function", "a derivative that is not finite", "finite derivatives at x", "move x")
+        v = torch.zeros_like(at) if local.direction is None else local.direction
+        found.append(lowered_at_kinks(function, at, image, v, along, local.values, near, unit)[0])
+    return labelled(torch.cat(found), "Jacobian written down", chosen, out, *_ROUNDED)
 
 
 def _dense(at: Linearization, x: Tensor, values: Tensor) -> Tensor:
@@ -191,13 +232,50 @@ def _dense(at: Linearization, x: Tensor, values: Tensor) -> Tensor:
     return torch.stack(parts, dim=1 if rows else 2)
 
 
-def _written_down(at: Linearization, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> Witnessed:
+def _written_down(at: Linearization, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> tuple[Witnessed, Tensor]:
+    """The norm of the matrix, a direction on which it is large, and how large.
+
+    Returns:
+        The bounds with directions, and `|J v|`.
+    """
     J = _dense(at, x, values)
     good = torch.isfinite(J).flatten(1).all(dim=1)
-    found = operator_norm(torch.where(spread(good, J), J, 0.0), norm=norm, output_norm=out).lower.value.to(x.dtype)
-    found = torch.where(good, found, torch.nan)
-    bound = labelled(found, "Jacobian written down", norm, out, _ROUNDED)
-    return Witnessed(bound, x, evaluations=1 + min(J.shape[1:]))
+    J = torch.where(spread(good, J), J, 0.0)
+    size = operator_norm(J, norm=norm, output_norm=out).lower.value.to(x.dtype)
+    bound = labelled(torch.where(good, size, torch.nan), "Jacobian written down", norm, out, *_ROUNDED)
+    v, along = _largest_direction(J, x, values, norm, out)
+    return Witnessed(bound, x, direction=v, evaluations=1 + min(J.shape[1:])), along
+
+
+def _largest_direction(J: Tensor, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Tensor]:
+    """The best of the basis vectors, the vectors aligned with rows, and the leading singular vector.
+
+    Returns:
+        Vectors of the shape of `x`, and the norms of their images over their own.
+    """
+    batch, m, n = J.shape
+
+    def images(v: Tensor) -> Tensor:
+        return out((J @ v.unsqueeze(-1)).reshape(values.shape)) / norm(v.reshape(x.shape))
+
+    def rows_of_norm(t: Tensor, kind: Norm, like: Tensor) -> Tensor:
+        return kind(t.reshape(-1, *like.shape[1:])).reshape(batch, -1)
+
+    # The size of an output entry times the dual norm of its row, and the size of a column over that of its input entry.
+    aligned = norm.aligned(J.reshape(batch * m, *x.shape[1:])).reshape(batch, m, n)
+    units = torch.eye(m, dtype=J.dtype, device=J.device).expand(batch, m, m).contiguous()
+    row = ((J * aligned).sum(2) * rows_of_norm(units, out, values)).argmax(1)
+    basis = torch.eye(n, dtype=J.dtype, device=J.device).expand(batch, n, n).contiguous()
+    columns = rows_of_norm(J.mT.contiguous(), out, values) / rows_of_norm(basis, norm, x)
+    rank = torch.arange(batch, device=J.device)
+    candidates = [basis[rank, columns.argmax(1)], aligned[rank, row]]
+    candidates.append(torch.linalg.svd(_single(J), full_matrices=False)[2][:, 0].to(J.dtype))
+    best, size = candidates[0], images(candidates[0])
+    for v in candidates[1:]:
+        found = images(v).nan_to_num(nan=0.0)
+        best = torch.where((found > size).unsqueeze(1), v, best)
+        size = torch.maximum(found, size)
+    return best.reshape(x.shape), size
 
 
 def _lanczos(
@@ -219,7 +297,9 @@ def _lanczos(
     def pull(u: Tensor) -> Tensor:
         return usable(at.pull(u.reshape(values.shape)).reshape(batch, n))
 
-    start = torch.randn(batch, n, generator=source, dtype=x.dtype, device=x.device)
+    # One start for all, and every sample keeps what it had when it settled: nobody's value depends on its mates.
+    start = torch.randn(1, n, generator=source, dtype=x.dtype, device=x.device).expand(batch, n)
+    best, moving = torch.zeros_like(start), torch.ones(batch, dtype=torch.bool, device=x.device)
     V: list[Tensor] = [Euclidean().aligned(start)]
     U: list[Tensor] = []
     alphas: list[Tensor] = []
@@ -232,17 +312,20 @@ def _lanczos(
         v = _orthogonal(pull(U[j]), V)
         betas.append(torch.linalg.vector_norm(v, dim=1))
         done = j + 1
-        if done == steps or (done % 4 == 0 and _settled(alphas, betas, tolerance)):
-            break
+        if done == steps or done % 4 == 0:
+            left, values_of_B, right = torch.linalg.svd(_bidiagonal(alphas, betas))
+            found = torch.einsum("bj,jbn->bn", right[:, 0].to(x.dtype), torch.stack(V))
+            best = torch.where(moving.unsqueeze(1), found, best)
+            moving = moving & (betas[-1] * left[:, -1, 0].abs() > tolerance * values_of_B[:, 0])
+            if done == steps or not bool(moving.any()):
+                break
         V.append(_divided(v, betas[-1]))
-    _, _, right = torch.linalg.svd(_bidiagonal(alphas, betas))
-    best = torch.einsum("bj,jbn->bn", right[:, 0].to(x.dtype), torch.stack(V))
     best = _divided(best, torch.linalg.vector_norm(best, dim=1))
     image = push(best)
     size = torch.linalg.vector_norm(image, dim=1)
     residual = torch.linalg.vector_norm(pull(image) - (size**2).unsqueeze(1) * best, dim=1)
     size = torch.where(good, size, torch.nan)
-    bound = labelled(size, f"{done} steps of bidiagonalisation", Euclidean(), Euclidean(), _ROUNDED)
+    bound = labelled(size, f"{done} steps of bidiagonalisation", Euclidean(), Euclidean(), *_ROUNDED)
     return Witnessed(
         bound,
         x,
@@ -282,17 +365,13 @@ def _single(t: Tensor) -> Tensor:
     return t.float() if t.dtype in {torch.float16, torch.bfloat16} else t
 
 
-def _settled(alphas: list[Tensor], betas: list[Tensor], tolerance: float) -> bool:
-    left, values, _ = torch.linalg.svd(_bidiagonal(alphas, betas))
-    return bool((betas[-1] * left[:, -1, 0].abs() <= tolerance * values[:, 0]).all())
-
-
 def _ascent(at: Linearization, x: Tensor, norm: Norm, out: Norm, source: Generator) -> Witnessed:
     best = torch.zeros(x.shape[0], dtype=x.dtype, device=x.device)
     along = torch.zeros_like(x)
     good = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
     for _ in range(_RESTARTS):
-        v = norm.aligned(torch.randn(x.shape, generator=source, dtype=x.dtype, device=x.device))
+        start = torch.randn((1, *x.shape[1:]), generator=source, dtype=x.dtype, device=x.device)
+        v = norm.aligned(start.expand(x.shape))  # the same for all, so that nobody's value depends on its mates
         for _ in range(_ASCENTS):
             image = at.push(v)
             size = out(image) / norm(v)
@@ -301,5 +380,5 @@ def _ascent(at: Linearization, x: Tensor, norm: Norm, out: Norm, source: Generat
             best, along = torch.maximum(size, best), torch.where(better, v, along)
             v = norm.aligned(at.pull(out.subgradient(image)))
     best = torch.where(good, best, torch.nan)
-    bound = labelled(best, f"ascent from {_RESTARTS} directions", norm, out, _ROUNDED)
+    bound = labelled(best, f"ascent from {_RESTARTS} directions", norm, out, *_ROUNDED)
     return Witnessed(bound, x, direction=along, evaluations=2 + 2 * _RESTARTS * _ASCENTS)

@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from eqtheory.errors import InputError, ShapeError
-from eqtheory.lipschitz._witness import Map, Witnessed, certified_slopes, labelled, values_of
+from eqtheory.lipschitz._precision import watched
+from eqtheory.lipschitz._witness import Map, Witnessed, certified_slopes, labelled, values_of, watched_values
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm, same_shape
 from eqtheory.roundoff import Rounding
@@ -43,8 +44,8 @@ def rounding_assumption(rounding: Rounding | None) -> str:
         One sentence.
     """
     if rounding is None:
-        return "evaluations err by at most 64 unit roundoffs of value and argument"
-    return "evaluation errors as declared"
+        return "evaluations err by at most 64 unit roundoffs (of the coarsest type inside) of value and argument"
+    return "evaluation errors as declared, in units of the coarsest type inside"
 
 
 def pair_lower_bound(
@@ -86,7 +87,9 @@ def pair_lower_bound(
     same_shape("a, b", a, b)
     chosen = norm or Euclidean()
     out = output_norm or chosen
-    found = certified_slopes(values_of(function, a), values_of(function, b), a, b, chosen, out, rounding, magnitude)
+    (values_a, unit_a), (values_b, unit_b) = watched_values(function, a), watched_values(function, b)
+    unit = max(unit_a, unit_b)
+    found = certified_slopes(values_a, values_b, a, b, chosen, out, rounding, magnitude, unit=unit)
     bound = labelled(found, "pairs of points", chosen, out, rounding_assumption(rounding))
     return Witnessed(bound, a, b, evaluations=2)
 
@@ -134,10 +137,16 @@ def perturbation_lower_bound(
     k, batch = directions.shape[0], x.shape[0]
     moves = size * directions.to(x) / spread(lengths.to(x), directions)
     moved = (x.unsqueeze(1) + moves.unsqueeze(0)).flatten(0, 1)
-    base = values_of(function, x)
-    values = values_of(function, moved)
+    (base, unit_x), (values, unit_moved) = watched_values(function, x), watched_values(function, moved)
     found = certified_slopes(
-        base.repeat_interleave(k, 0), values, x.repeat_interleave(k, 0), moved, chosen, out, rounding
+        base.repeat_interleave(k, 0),
+        values,
+        x.repeat_interleave(k, 0),
+        moved,
+        chosen,
+        out,
+        rounding,
+        unit=max(unit_x, unit_moved),
     ).reshape(batch, k)
     best, which = found.max(dim=1)
     reached = moved.reshape(batch, k, *x.shape[1:])[torch.arange(batch, device=x.device), which]
@@ -265,8 +274,13 @@ def halve(
     Returns:
         The largest certified slopes, and the ends they belong to.
     """
-    low, high, f_low, f_high = a, b, evaluate(a), evaluate(b)
-    best = certified_slopes(f_low, f_high, a, b, norm, output_norm, rounding, magnitude).nan_to_num(nan=0.0)
+    low, high, (f_low, unit_a), (f_high, unit_b) = a, b, watched(evaluate, a), watched(evaluate, b)
+
+    def slopes(f_low: Tensor, f_high: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        unit = max(unit_a, unit_b)
+        return certified_slopes(f_low, f_high, low, high, norm, output_norm, rounding, magnitude, unit=unit)
+
+    best = slopes(f_low, f_high, a, b).nan_to_num(nan=0.0)
     best_a, best_b = a, b
     for _ in range(halvings):
         middle = low + (high - low) / 2
@@ -278,7 +292,7 @@ def halve(
         low, high = torch.where(spread(down, low), middle, low), torch.where(spread(up, high), middle, high)
         f_low = torch.where(spread(down, f_low), f_middle, f_low)
         f_high = torch.where(spread(up, f_high), f_middle, f_high)
-        found = certified_slopes(f_low, f_high, low, high, norm, output_norm, rounding, magnitude)
+        found = slopes(f_low, f_high, low, high)
         better = (found > best) & torch.isfinite(found)
         best = torch.where(better, found, best)
         best_a, best_b = torch.where(spread(better, a), low, best_a), torch.where(spread(better, b), high, best_b)

@@ -25,6 +25,7 @@ from eqtheory.lipschitz._region import Everywhere, Region
 from eqtheory.lipschitz._witness import Witnessed, labelled
 from eqtheory.lipschitz.search._climb import climb
 from eqtheory.lipschitz.search._jacobian_norm import local_norms
+from eqtheory.lipschitz.search._kinks import Nearby
 from eqtheory.lipschitz.search._pairs import halve, pair_lower_bound, random_directions
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm, rows_of
@@ -270,7 +271,8 @@ def _local_pair(function: ParametricMap, y: Tensor, p: Tensor, how: Search) -> t
 
 
 def _local(function: ParametricMap, y: Tensor, p: Tensor, how: Search) -> Witnessed:
-    return local_norms(lambda t: function(t, p), y, how.norm, how.out, max_iterations=12)
+    near = Nearby(how.norm, how.out, how.rounding, how.terms(y, p), how.region.project)
+    return local_norms(lambda t: function(t, p), y, how.norm, how.out, max_iterations=12, near=near)
 
 
 def _direction(function: ParametricMap, y: Tensor, p: Tensor, how: Search) -> Tensor:

@@ -186,16 +186,26 @@ def _exp(call: Call) -> Leaf:
 
 
 def _power(call: Call) -> Any:
+    """`x^n` for whole numbers `n >= 1`, one for all entries or each its own: steepest where `|x|` is largest, `n |x|^(n - 1)`.
+
+    Returns:
+        The value.
+
+    Raises:
+        NotBoundedError: other exponents, or one that depends on the arguments.
+    """
     base, exponent = call.args[:2]
-    if not is_dependent(base) or is_dependent(exponent) or not float(exponent) >= 1 or int(exponent) != exponent:
+    known = is_dependent(base) and not is_dependent(exponent)
+    given = torch.as_tensor(exponent).reshape(-1).tolist() if known else []
+    if not given or not all(isinstance(n, (int, float)) and n >= 1 and float(n).is_integer() for n in given):
         raise call.refuse("has slopes without bound at zero, or an exponent that is no positive integer", "use x ** n")
-    n = int(exponent)
+    whole = {int(n) for n in given}
 
     def limits(low: float, high: float) -> Interval:
-        top = max(abs(low), abs(high)) ** n
-        return (0.0 if n % 2 == 0 else -top, top)
+        top = max(max(abs(low), abs(high)) ** n for n in whole)
+        return (0.0 if all(n % 2 == 0 for n in whole) else -top, top)
 
-    return _within(call, lambda low, high: n * max(abs(low), abs(high)) ** (n - 1), limits)
+    return _within(call, lambda low, high: max(n * max(abs(low), abs(high)) ** (n - 1) for n in whole), limits)
 
 
 def _away_from_zero(

@@ -1,8 +1,9 @@
 r"""Steps that are affine in what depends on the arguments.
 
 Most of them have matrices without negative entries: copies, selections, repetitions, sums, means, interpolation. Of such a `T
->= 0` the norms are read off images of ones: `|T|_sup = max T 1`, `|T|_1 = max T^T 1`, and `|T|_2 <= sqrt(|T|_1 |T|_sup)`. A
-sum over `r` entries so has `r`, `1` and `sqrt(r)`, a broadcast `1`, `r` and `sqrt(r)`, a permutation one throughout.
+>= 0` the norms are read off images of ones: `|T|_sup = max T 1`, `|T|_1 = max T^T 1`, and `|T|_2 <= sqrt(|T|_1 |T|_sup)`; where
+`-T >= 0`, as for an average with a negative divisor, they are the sizes of these. A sum over `r` entries so has `r`, `1` and
+`sqrt(r)`, a broadcast `1`, `r` and `sqrt(r)`, a permutation one throughout.
 
 Fourier transforms of `N` points are `sqrt(N)` times unitary in l2, and have `N` entries of modulus one in every row and
 column. Half a spectrum of a real signal stands for two: `sqrt(2)` more in l2 and twice as much in l1.
@@ -41,7 +42,7 @@ _NON_NEGATIVE = """
 
 
 def _one_sums(linear: Callable[..., Tensor], shapes: list[tuple[int, ...]], place: int) -> tuple[float, float]:
-    """Largest sum of a row and of a column of a matrix without negative entries.
+    """Largest absolute sum of a row and of a column of a matrix whose entries have one sign (a divisor may be negative).
 
     Returns:
         The two numbers, from above.
@@ -56,7 +57,7 @@ def _one_sums(linear: Callable[..., Tensor], shapes: list[tuple[int, ...]], plac
 
     columns = torch.func.vjp(one, ones[place])[1](torch.ones_like(rows))[0]
     length = ones[place].numel() + rows.numel()
-    return tuple(rounded_up(float(s.amax()) if s.numel() else 0.0, length + 8) for s in (rows, columns))  # type: ignore[return-value]
+    return tuple(rounded_up(float(s.abs().amax()) if s.numel() else 0.0, length + 8) for s in (rows, columns))  # type: ignore[return-value]
 
 
 def _non_negative(call: Call) -> Affine:

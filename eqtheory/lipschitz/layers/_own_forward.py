@@ -1,0 +1,44 @@
+"""Whether a layer computes what its class of torch computes.
+
+A constant is known for the map that `forward` of a class of `torch.nn` is. That map is the code of `forward` and of every method it
+calls; a subclass or an instance that replaces one of them, or the way modules are called, is another map. The methods are read off the
+code itself, so that none is forgotten; what every module has besides (its parameters, its moves between devices) changes no value.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from torch import nn
+
+__all__ = ["replaced_method"]
+
+_CALLS = ("forward", "__call__", "_call_impl")
+
+
+def replaced_method(layer: nn.Module, base: type[nn.Module]) -> str | None:
+    """Look for a method that the layer has of its own where its class's map needs that of torch.
+
+    Args:
+        layer: an instance of `base`.
+        base: a layer of torch.
+
+    Returns:
+        Its name, or `None` where the layer computes what `base` does.
+    """
+    kind = type(layer)
+    return next((n for n in _needed(base) if n in vars(layer) or getattr(kind, n, None) is not getattr(base, n)), None)
+
+
+def _needed(base: type[nn.Module]) -> tuple[str, ...]:
+    found: list[str] = []
+    waiting = [*_CALLS]
+    while waiting:
+        name = waiting.pop(0)
+        method = getattr(base, name, None)
+        if name in found or not isinstance(method, FunctionType) or (name not in _CALLS and hasattr(nn.Module, name)):
+            continue
+        found.append(name)
+        if name not in _CALLS[1:]:
+            waiting += method.__code__.co_names
+    return tuple(found)

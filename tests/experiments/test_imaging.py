@@ -1,0 +1,379 @@
+"""The deblurring experiment: the smoke preset from training to pictures, killing and resuming, other photographs, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from eqtheory.constructions import CircularBlur
+from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
+from experiments.common.checkpoints import load_module, load_tensors, random_generator, save_tensors
+from experiments.common.record import load_preset
+from experiments.common.training import Schedule, train
+from experiments.imaging.adapters import PhysicsMap, denoiser_step
+from experiments.imaging.classical import peers, plug_and_play
+from experiments.imaging.curves import wave_tangents
+from experiments.imaging.denoising import new_denoiser
+from experiments.imaging.figures import draw
+from experiments.imaging.measure import FOLDER, measure
+from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
+from experiments.imaging.photographs import (
+    Photographs,
+    as_photograph,
+    bundled,
+    load_folder,
+    load_kernel,
+    shaken_kernel,
+    split,
+)
+from experiments.imaging.quality import psnr, ssim
+from experiments.imaging.shipped import LARGEST, ship
+from experiments.imaging.training import Run, names, train_all
+from experiments.imaging.transfer import compare_on
+
+CONFIG = load_preset(FOLDER, "smoke")
+
+
+def box(size: int = 5) -> Tensor:
+    return torch.full((size, size), 1 / size**2, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Checkpoints of a smoke run, and a folder with its shipped models and results."""
+    runs, results = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EQTHEORY_DATA", raising=False)
+        train_all(Run(CONFIG, 0, runs))
+        ship(Run(CONFIG, 0, runs), results)
+        measure("smoke", runs=runs, results=results, say=lambda _: None)
+    return runs, results
+
+
+def test_the_smoke_preset_measures_everything(trained: tuple[Path, Path]) -> None:
+    content = json.loads((trained[1] / "imaging.json").read_text())
+    assert content["config"] == {"preset": "smoke", **CONFIG}
+    measured = content["measured"]
+    assert set(names(CONFIG)) <= set(measured["table"])
+    assert {"Wiener", "Richardson-Lucy", "total variation", "plug-and-play"} <= set(measured["table"])
+    curves = measured["models"][0]["curves"]
+    assert set(curves) == {"hqs", "pgd", "hqs_implicit_gradient"}
+    for one in curves.values():
+        assert len(one["psnr"]) == len(one["slope"]) == len(one["iterations"])
+        assert one["slope"][0] > 0
+        assert one["slope_iteration"].startswith("Picard")
+    audit = measured["audits"]["hqs"]["audit"]
+    assert audit["conclusion"]
+    assert audit["slopes"]["state"]["lower"]["side"] == "lower bound"
+    biases = measured["audits"]["hqs"]["gradient_bias"]
+    assert {one["of"] for one in biases} == {"inputs", "parameters"}
+
+
+def test_pictures_are_drawn_from_results(trained: tuple[Path, Path]) -> None:
+    for path in draw(trained[1]):
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_models_are_compared_on_any_folder_and_kernel(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "one.png")
+    np.save(tmp_path / "kernel.npy", box().numpy())
+    found = compare_on(tmp_path, tmp_path / "kernel.npy", preset="smoke", runs=tmp_path / "nothing", results=trained[1])
+    assert set(found["psnr"]) == {"observation", "plug-and-play", "explicit", "hqs", "pgd", "unrolled2"}
+    assert found["images"] == 1
+    assert found["kernel"] == "kernel.npy"
+
+
+def test_without_training_the_command_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match="model denoiser: got no checkpoint of seed 0; needed one; run the command train"
+    ):
+        compare_on(None, None, preset="smoke", runs=tmp_path, results=tmp_path)
+
+
+def test_shipped_models_are_small_and_are_those_of_the_results() -> None:
+    files = sorted((FOLDER / "results").glob("*.safetensors"))
+    assert {"denoiser", "explicit", "hqs", "pgd"} <= {path.stem for path in files}
+    assert sum(path.stat().st_size for path in files) <= LARGEST
+    content = json.loads((FOLDER / "results" / "imaging.json").read_text())
+    assert content["config"] == {"preset": "cpu", **load_preset(FOLDER, "cpu")}
+    for path in files:
+        about = load_tensors(path)[1]
+        assert about["config"]["photographs"] == "bsds500, train" or path.stem == "denoiser"
+
+
+# Killing and resuming.
+
+
+def quadratic(steps: int, folder: Path, watch: Callable[[int, float], None] | None = None) -> Tensor:
+    module = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.linspace(-1, 1, p.numel()).reshape(p.shape))
+
+    def loss(step: int) -> Tensor:
+        x = torch.randn(4, 3, generator=random_generator(7, step))
+        return (module(x) - x[:, :2]).square().mean()
+
+    train(
+        module,
+        loss,
+        Schedule(steps, 1e-2, every=3),
+        checkpoint=folder / "run.safetensors",
+        config={"a": 1},
+        watch=watch,
+    )
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(step: int, _: float) -> None:
+        if step == 6:
+            raise KilledError
+
+    whole = quadratic(20, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        quadratic(20, tmp_path / "cut", kill)
+    _, about = load_tensors(tmp_path / "cut" / "run.safetensors")
+    assert len(about["losses"]) == 6
+    assert torch.equal(quadratic(20, tmp_path / "cut"), whole)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    quadratic(3, tmp_path)
+    with pytest.raises(ValueError, match="another schedule; needed the same configuration; delete it to train anew"):
+        quadratic(6, tmp_path)
+
+
+def test_sigkill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "EQTHEORY_DATA"} | {"OMP_NUM_THREADS": "1"}
+
+    def command(runs: Path) -> list[str]:
+        return [
+            *(sys.executable, "-m", "experiments.imaging", "train", "--preset", "smoke", "--models", "hqs"),
+            *("--runs", str(runs), "--results", str(tmp_path / "results")),
+        ]
+
+    root = FOLDER.parent.parent
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    process = subprocess.Popen(command(cut), cwd=root, env=environment, stdout=subprocess.DEVNULL)
+    target = cut / "smoke" / "hqs-0.safetensors"
+    deadline = time.monotonic() + 300
+    while not target.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert target.exists()
+    for runs in (cut, whole):
+        subprocess.run(command(runs), cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+    for name in ("denoiser-0", "hqs-0"):
+        one, two = (load_tensors(runs / "smoke" / f"{name}.safetensors")[0] for runs in (cut, whole))
+        assert set(one) == set(two)
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_tensors(path, {"weight": torch.ones(3)}, {"step": 1})
+    with pytest.raises(ValueError, match="holds another architecture"):
+        load_module(path, torch.nn.Linear(2, 2))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_tensors(path)
+    with pytest.raises(FileNotFoundError, match="train first"):
+        load_tensors(tmp_path / "none.safetensors")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    module = torch.nn.Linear(1, 1)
+
+    def loss(step: int) -> Tensor:
+        return module.weight.sum() * (1.0 if step < 4 else float("nan"))
+
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(NonFiniteError, match="at step 4, needed finite numbers; lower the learning rate"):
+        train(module, loss, Schedule(9, 1e-2, every=2), checkpoint=path, config={})
+    tensors, about = load_tensors(path)
+    assert len(about["losses"]) == 4
+    assert all(bool(torch.isfinite(t).all()) for t in tensors.values())
+
+
+# Photographs and kernels.
+
+
+def test_bundled_photographs_do_not_overlap_and_serve_where_there_is_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EQTHEORY_DATA", raising=False)
+    parts = {part: split(part) for part in ("train", "val", "test")}  # type: ignore[arg-type]
+    means = {part: {float(image.mean()) for image in found.images} for part, found in parts.items()}
+    assert len(set.union(*means.values())) == sum(len(found.images) for found in parts.values()) == 7
+    assert all(
+        image.shape[0] == 3 and min(image.shape[1:]) >= 128 for found in parts.values() for image in found.images
+    )
+
+
+def test_patches_depend_on_the_generator_alone_and_crops_on_nothing() -> None:
+    photographs = bundled("test")
+    one, two = (photographs.batch(4, 32, random_generator(1, 2)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, photographs.batch(4, 32, random_generator(1, 3)))
+    assert torch.equal(photographs.crops(64, 0)[:1], photographs.crops(64, 0, 1))
+
+
+def test_bad_images_get_a_message_that_helps(tmp_path: Path) -> None:
+    good = torch.rand(3, 8, 8)
+    assert as_photograph((255 * good).to(torch.uint8)).dtype == torch.float32
+    with pytest.raises(
+        ShapeError, match=r"image: got shape \(1, 8, 8\), needed three colours: \(3, height, width\); convert"
+    ):
+        as_photograph(good[:1])
+    spoiled = good.clone()
+    spoiled[0, 0, 0] = torch.nan
+    with pytest.raises(NonFiniteError, match="image: got 1 pixels that are not finite"):
+        as_photograph(spoiled)
+    with pytest.raises(DomainError, match=r"needed values in \[0, 1\]; divide by the largest"):
+        as_photograph(255 * good)
+    with pytest.raises(InputError, match="which is no folder"):
+        load_folder(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="a folder without images"):
+        load_folder(tmp_path)
+    with pytest.raises(InputError, match="all smaller than 64 pixels"):
+        Photographs([good], "one image").crops(64, 0)
+
+
+def test_bad_kernels_get_a_message_that_helps(tmp_path: Path) -> None:
+    np.save(tmp_path / "two.npy", 2 * box().numpy())
+    with pytest.raises(
+        InputError, match=r"kernel: got two.npy of shape \(5, 5\) with sum 2, needed two axes, finite weights, sum 1"
+    ):
+        load_kernel(tmp_path / "two.npy")
+    with pytest.raises(InputError, match="which does not exist"):
+        load_kernel(tmp_path / "none.npy")
+    Image.fromarray(np.full((5, 7), 80, dtype=np.uint8)).save(tmp_path / "flat.png")
+    assert torch.allclose(load_kernel(tmp_path / "flat.png"), torch.full((5, 7), 1 / 35, dtype=torch.float64))
+    with pytest.raises(InputError, match="sum"):
+        CircularBlur(2 * box(), (16, 16))
+
+
+def test_a_drawn_shake_is_a_kernel() -> None:
+    kernel = shaken_kernel(15, random_generator(5))
+    assert kernel.shape == (15, 15)
+    assert float(kernel.min()) >= 0
+    assert float(kernel.sum()) == pytest.approx(1, abs=1e-12)
+    assert not torch.allclose(kernel, shaken_kernel(15, random_generator(6)))
+
+
+@pytest.mark.parametrize("kind", ["implicit", "one pass", "unrolled"])
+def test_bad_observations_are_refused_by_every_model(kind: str) -> None:
+    blur, denoiser = CircularBlur(box(), (16, 16)), new_denoiser("small", 0).requires_grad_(requires_grad=False)
+    model = {
+        "implicit": ImplicitModel(denoiser, splitting=True, step=0.2, level=0.1),
+        "one pass": OnePass(denoiser, level=0.1),
+        "unrolled": Unrolled(denoiser, 2, step=0.2, level=0.1),
+    }[kind]
+    x = torch.rand(2, 3, 16, 16)
+    assert model(x, blur).shape == x.shape
+    for wrong in (x[:, :1], x[..., :12], x[0]):
+        with pytest.raises(ShapeError, match="colour images of the blur's size"):
+            model(wrong, blur)
+    spoiled = x.clone()
+    spoiled[1, 0, 3, 3] = torch.nan
+    with pytest.raises(NonFiniteError, match="x: "):
+        model(spoiled, blur)
+
+
+# Parts.
+
+
+def test_quality_is_that_of_scikit_image() -> None:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    clean = torch.rand(2, 3, 16, 16, generator=random_generator(1))
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=random_generator(2))
+    for k in range(2):
+        expected = peak_signal_noise_ratio(
+            clean[k].double().numpy(), noisy[k].clamp(0, 1).double().numpy(), data_range=1
+        )
+        assert float(psnr(noisy, clean)[k]) == pytest.approx(expected, abs=1e-9)
+    assert ssim(clean, clean).tolist() == pytest.approx([1.0, 1.0])
+    assert float(ssim(noisy, clean).max()) < 0.99
+
+
+def test_wave_tangents_are_orthonormal_images_of_waves_under_the_blur() -> None:
+    blur = CircularBlur(shaken_kernel(7, random_generator(3)), (24, 32))
+    tangents, about = wave_tangents(blur, [0.1, 0.4, 0.8])
+    assert torch.allclose(tangents @ tangents.T, torch.eye(3, dtype=tangents.dtype), atol=1e-12)
+    images = tangents.reshape(3, 3, 24, 32)
+    back = blur.adjoint(images).flatten(1).norm(dim=1)
+    assert back.tolist() == pytest.approx(about["singular_values"], rel=1e-9)
+    assert about["frequencies"] == sorted(about["frequencies"])
+
+
+def test_an_unrolled_model_of_equal_stages_is_the_implicit_one_stopped_early() -> None:
+    blur, denoiser = CircularBlur(box(), (16, 16)), new_denoiser("small", 0).requires_grad_(requires_grad=False)
+    x = observe(torch.rand(2, 3, 16, 16, generator=random_generator(4)), blur, 0.03, random_generator(5))
+    unrolled = Unrolled(denoiser, 3, step=0.2, level=0.1)
+    implicit = ImplicitModel(denoiser, splitting=True, step=0.2, level=0.1)
+    assert torch.allclose(unrolled(x, blur), implicit(x, blur, steps=3), atol=1e-6)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_classical_peers_improve_on_the_observation(index: int) -> None:
+    clean = bundled("test").crops(96, 0)
+    blur = CircularBlur(shaken_kernel(9, random_generator(8)), (96, 96))
+    x = observe(clean, blur, 0.01, random_generator(9))
+    denoiser = new_denoiser("small", 0).requires_grad_(requires_grad=False)
+    peer = peers(denoiser)[index]
+    if peer.name == "plug-and-play":  # with a prior step that does nothing it is the regularised inverse, iterated
+        method = plug_and_play(lambda image, _: image, beta=0.03, level=0.0, steps=2)
+    else:
+        method = peer.make(**peer.grid[len(peer.grid) // 3])
+    assert float(psnr(method(x, blur), clean).mean()) > float(psnr(x, clean).mean()) + 1
+
+
+class Physics:
+    """The interface of deepinv's linear physics, around a blur."""
+
+    def __init__(self, blur: CircularBlur) -> None:
+        self.blur = blur
+
+    def A(self, x: Tensor) -> Tensor:
+        return self.blur(x)
+
+    def A_adjoint(self, y: Tensor) -> Tensor:
+        return self.blur.adjoint(y)
+
+    def prox_l2(self, z: Tensor, y: Tensor, gamma: float | Tensor) -> Tensor:
+        return self.blur.solve(z / gamma + self.blur.adjoint(y), 1 / gamma)
+
+
+def test_physics_and_denoisers_of_the_other_library_can_be_used() -> None:
+    blur = CircularBlur(box(3), (12, 12))
+    adapted = PhysicsMap(Physics(blur), norm=1.0)
+    v = torch.rand(2, 3, 12, 12, generator=random_generator(6), dtype=torch.float64)
+    u = adapted.solve(v, 0.3)
+    assert torch.allclose(adapted.normal(u) + 0.3 * u, v, atol=1e-12)
+    assert torch.allclose(u, blur.solve(v, 0.3), atol=1e-12)
+    assert adapted.norm.value == 1.0
+    step = denoiser_step(lambda image, sigma: image * (1 - sigma), 0.1)
+    assert torch.allclose(step(v), 0.9 * v)
+    with pytest.raises(ValueError, match="declare one: PhysicsMap"):
+        _ = PhysicsMap(Physics(blur)).norm
+    with pytest.raises(InputError, match="physics: got object without A, A_adjoint, prox_l2"):
+        PhysicsMap(object())
+    with pytest.raises(InputError, match="denoiser: got int"):
+        denoiser_step(3, 0.1)  # type: ignore[arg-type]
