@@ -22,6 +22,7 @@ from eqtheory.theorems import (
     inexactness,
     jacobian_free,
     levelling_off,
+    linear_programming,
     naive_averaging,
     navier_stokes,
     necessity,
@@ -70,6 +71,7 @@ THEOREMS: tuple[Theorem, ...] = tuple(
         jacobian_free,
         imaging,
         navier_stokes,
+        linear_programming,
         inexactness,
         closure,
     )

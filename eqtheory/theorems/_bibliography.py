@@ -75,4 +75,19 @@ BIBLIOGRAPHY = {
         "high-wavenumber components},\n  author = {Orszag, Steven A.},\n"
         "  journal = {Journal of the Atmospheric Sciences},\n  volume = {28},\n  pages = {1074},\n  year = {1971}\n}"
     ),
+    "mangasarian1979": (
+        "@article{mangasarian1979,\n  title = {Nonlinear perturbation of linear programs},\n"
+        "  author = {Mangasarian, Olvi L. and Meyer, R. R.},\n  journal = {SIAM Journal on Control and Optimization},\n"
+        "  volume = {17},\n  number = {6},\n  pages = {745--752},\n  year = {1979}\n}"
+    ),
+    "friedlander2007": (
+        "@article{friedlander2007,\n  title = {Exact regularization of convex programs},\n"
+        "  author = {Friedlander, Michael P. and Tseng, Paul},\n  journal = {SIAM Journal on Optimization},\n"
+        "  volume = {18},\n  number = {4},\n  pages = {1326--1350},\n  year = {2007}\n}"
+    ),
+    "chambolle2011": (
+        "@article{chambolle2011,\n  title = {A first-order primal-dual algorithm for convex problems with applications to imaging},\n"
+        "  author = {Chambolle, Antonin and Pock, Thomas},\n  journal = {Journal of Mathematical Imaging and Vision},\n"
+        "  volume = {40},\n  number = {1},\n  pages = {120--145},\n  year = {2011}\n}"
+    ),
 }

@@ -26,7 +26,7 @@ CONTROLS = (
         id="N2",
         slug="no-contraction",
         title="No contraction in the state",
-        theorems=("T1", "T4", "T5", "T7", "T10", "T14", "T15"),
+        theorems=("T1", "T4", "T5", "T7", "T10", "T12", "T14", "T15"),
         drops="(R1)",
         instance="y + x with x != 0; -y; a rotation of the plane by a right angle",
         prediction="no fixed point; Picard oscillates with period 2; Picard circles at constant distance while averaging converges",
@@ -59,6 +59,19 @@ CONTROLS = (
         drops="the second factor of the step: eps = rho^p with p < 2",
         instance="X = {0, delta, 1/(1+K)} with delta < 1/(1+K), F = (K, K, K+1)",
         prediction="lip(rho F) = K exactly, and the slope is unbounded in K for every p < 2",
+    ),
+    Control(
+        id="N6",
+        slug="degenerate-program",
+        title="A linear program at a degenerate basis",
+        theorems=("T12",),
+        drops="non-degeneracy of the optimal basis",
+        instance="min c y over 0 <= y <= 1 with the data c, at c = 0; the least-norm solution there is 0",
+        prediction=(
+            "the solution is 1 for c < 0 and 0 for c >= 0: slopes 1/h of the pairs (-h, h), and of (-h, 0), so no choice at c = 0 makes "
+            "the map continuous; away from 0 it is constant. 'On a dense subset' cannot be left out"
+        ),
+        source=Source.CLASSICAL,
     ),
     Control(
         id="N7",

@@ -36,6 +36,15 @@ from eqtheory.theorems.implicit_gradient import (
 )
 from eqtheory.theorems.inexactness import inexact_fixed_point, inexact_limit
 from eqtheory.theorems.jacobian_free import alignment, below_threshold, deviation, half_tangent, threshold
+from eqtheory.theorems.linear_programming import (
+    averaged_step,
+    basis_change,
+    basis_stability,
+    dual_contraction,
+    dual_simplicity,
+    exact_regularisation,
+    regularisation_error,
+)
 from eqtheory.theorems.naive_averaging import constant_step_budget, violation
 from eqtheory.theorems.navier_stokes import energy, size, trilinear
 from eqtheory.theorems.navier_stokes import stability as flow_stability
@@ -142,6 +151,41 @@ BY_HAND: list[tuple[Inequality, dict[str, Any], Fraction]] = [
     (constant_step_budget, {"offset_gap": F(1), "eps": F(1, 2), "slope": F(3), "delta": F(2)}, F(2)),
     (jacobian_bound, {"derivative_norm": F(1), "input_norm": F(3), "mu": F(1, 2)}, F(5)),
     (neumann_truncation, {"error": F(1), "mu": F(1, 2), "cotangent_norm": F(8), "terms": 3}, F(1)),
+    (basis_change, {"residual": F(1, 3)}, F(-1, 3)),
+    (
+        basis_stability,
+        {"gap": F(1), "inverse_norm": F(2), "right_moved": F(3), "matrix_moved": F(1, 2), "size": F(4)},
+        F(9),
+    ),
+    (
+        # max(|1 - 1/8|, |1 - (1/2)(16 + 1/4)|) = 57/8.
+        dual_contraction,
+        {"gap_after": F(1), "gap_before": F(2), "tau": F(1, 2), "lam": F(1, 4), "delta": F(1, 4), "norm": F(2)},
+        F(53, 4),
+    ),
+    (
+        # max(|1 - 1/2|, |1 - (1/2)(1 + 1)|) = 1/2.
+        dual_contraction,
+        {"gap_after": F(1), "gap_before": F(2), "tau": F(1, 2), "lam": F(4), "delta": F(1), "norm": F(2)},
+        F(0),
+    ),
+    (
+        dual_simplicity,
+        {
+            "gap": F(1),
+            "moved": F(2),
+            "multiplier_norm": F(5),
+            "tau": F(1, 2),
+            "lam": F(2),
+            "size": F(4),
+            "radius": F(3),
+            "spread": F(3, 2),
+        },
+        F(19),
+    ),
+    (regularisation_error, {"gap_squared": F(1, 4), "lam": F(3), "delta": F(1, 2), "multiplier_squared": F(16)}, F(5)),
+    (exact_regularisation, {"lam": F(1, 2), "norm_gain": F(3), "cost_gain": F(2)}, F(1, 2)),
+    (averaged_step, {"image_squared": F(1), "residual_squared": F(4), "gap_squared": F(9)}, F(4)),
     (
         # The factor is 1 - (1/2)(1/2) = 3/4: (3/4)^2 / (1/2) * 8 = 9 on the right.
         phantom_truncation,

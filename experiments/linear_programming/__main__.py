@@ -1,0 +1,71 @@
+"""Command line: `python -m experiments.linear_programming solve FILE.mps`, `measure --preset cpu`, `figures`, `netlib`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from eqtheory.constructions import LinearStatus
+from eqtheory.errors import InputError
+from experiments.linear_programming.figures import draw
+from experiments.linear_programming.measure import measure
+from experiments.linear_programming.netlib import netlib, solve_file
+
+_CODES = {
+    LinearStatus.SOLVED: 0,
+    LinearStatus.INFEASIBLE: 2,
+    LinearStatus.UNBOUNDED: 3,
+    LinearStatus.DUAL_INFEASIBLE: 4,
+    LinearStatus.STEP_LIMIT: 5,
+}
+
+
+def main(
+    command: Literal["solve", "measure", "figures", "netlib"],
+    file: Path | None = None,
+    /,
+    preset: Literal["smoke", "cpu", "paper"] = "cpu",
+    tolerance: float = 1e-6,
+    max_steps: int = 400_000,
+) -> int:
+    """Solve a file, measure the random instances or draw what was measured, or solve Netlib's problems.
+
+    Args:
+        command: what to do.
+        file: with `solve`, a linear program in MPS format.
+        preset: with `measure`, size of everything; see `config.toml`.
+        tolerance: relative KKT error at which a file is solved.
+        max_steps: limit of the steps of each file.
+
+    Returns:
+        With `solve`: 0 solved, 2 infeasible, 3 unbounded, 4 one of the two, 5 not known; 1 where the file cannot be read.
+    """
+    if command == "solve":
+        if file is None:
+            print(
+                "solve: needs a file, as in: python -m experiments.linear_programming solve FILE.mps", file=sys.stderr
+            )
+            return 1
+        try:
+            found = solve_file(file, tolerance=tolerance, max_steps=max_steps)
+        except (InputError, OSError) as unusable:
+            print(unusable, file=sys.stderr)
+            return 1
+        print(found)
+        return _CODES[found.status]
+    if command == "measure":
+        for part, line in measure(preset)["target_lines"].items():
+            print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
+        return 0
+    if command == "figures":
+        print(f"wrote {draw().name}")
+        return 0
+    netlib(tolerance, max_steps)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))
