@@ -24,6 +24,8 @@ from eqtheory.validate import require_finite
 
 __all__ = ["ImplicitModel", "LearnedPrior", "OnePass", "Unrolled", "observe", "require_observation"]
 
+LARGEST_STEP = 1.8
+"""Of the proximal gradient step, times `|A|^2`: below 2, from where on the gradient step itself expands, by a margin for learned priors."""
 _PICARD = Picard()
 _IMPLICIT = Implicit()
 
@@ -116,8 +118,10 @@ class ImplicitModel(nn.Module):
         Returns:
             `G(y, x)` at the present parameters.
         """
-        kind = HalfQuadraticSplitting if self.splitting else ProximalGradient
-        return kind(blur, self.prior, self.log_step.exp())
+        step = self.log_step.exp()
+        if self.splitting:
+            return HalfQuadraticSplitting(blur, self.prior, step)
+        return ProximalGradient(blur, self.prior, step.clamp(max=LARGEST_STEP / blur.norm.value**2))
 
     def solve(
         self,
