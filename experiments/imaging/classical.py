@@ -99,7 +99,7 @@ def _total_variation(weight: float, beta: float) -> Method:
     return method
 
 
-def plug_and_play(denoiser: Callable[[Tensor, float], Tensor], *, beta: float, level: float, steps: int = 60) -> Method:
+def plug_and_play(denoiser: Callable[[Tensor, float], Tensor], *, beta: float, level: float, steps: int = 40) -> Method:
     """Half-quadratic splitting around an untouched denoiser.
 
     Args:
