@@ -6,6 +6,7 @@ is continued periodically first, by more than the kernel's reach, so that none i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor
 
 from eqtheory.constructions import CircularBlur, HalfQuadraticSplitting
+from eqtheory.errors import NonFiniteError
 from eqtheory.learned import Denoiser
 from experiments.imaging.quality import psnr
 
 __all__ = ["Peer", "peers", "plug_and_play", "tune"]
 
+_MARGIN = 8
+"""Pixels by which an image is continued periodically around the proximal map of total variation, which does not reach further."""
 Method = Callable[[Tensor, CircularBlur], Tensor]
 
 
@@ -83,11 +87,19 @@ def _richardson_lucy(steps: float) -> Method:
 
 
 def _total_variation(weight: float, beta: float) -> Method:
-    """Half-quadratic splitting with the proximal map of total variation, 20 steps, as T10's operator."""
+    """Half-quadratic splitting with the proximal map of total variation, 20 steps, as T10's operator.
+
+    Its fixed point minimises the data term plus a smoothed total variation (a Moreau envelope, closer to it for larger `beta`).
+    """
     from skimage.restoration import denoise_tv_chambolle
 
+    def denoise(image: Any) -> Any:
+        wide = np.pad(image, [(_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)], mode="wrap")
+        found = denoise_tv_chambolle(wide, weight=weight, channel_axis=-1, max_num_iter=40)
+        return found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+
     def prox(v: Tensor) -> Tensor:
-        return _each(v, lambda image: denoise_tv_chambolle(image, weight=weight, channel_axis=-1, max_num_iter=40))
+        return _each(v, denoise)
 
     def method(x: Tensor, blur: CircularBlur) -> Tensor:
         operator = HalfQuadraticSplitting(blur, prox, beta)
@@ -159,7 +171,15 @@ def tune(peer: Peer, clean: Tensor, x: Tensor, blur: CircularBlur) -> tuple[Meth
 
     Returns:
         The best method and its parameters.
+
+    Raises:
+        NonFiniteError: every choice diverges.
     """
-    scored = [(float(psnr(peer.make(**choice)(x, blur), clean).mean()), k) for k, choice in enumerate(peer.grid)]
-    best = peer.grid[max(scored)[1]]
+    scored = [float(psnr(peer.make(**choice)(x, blur), clean).mean()) for choice in peer.grid]
+    finite = [k for k, value in enumerate(scored) if math.isfinite(value)]  # NaN would win every comparison
+    if not finite:
+        raise NonFiniteError(
+            peer.name, f"{len(scored)} choices without a finite PSNR", "one that does not diverge", "widen its grid"
+        )
+    best = peer.grid[max(finite, key=scored.__getitem__)]
     return peer.make(**best), best
