@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from eqtheory.errors import MissingDependencyError
 
-__all__ = ["load_module", "load_tensors", "random_generator", "save_module", "save_tensors"]
+__all__ = ["digest", "load_module", "load_tensors", "random_generator", "save_module", "save_tensors"]
 
 
 def _safetensors() -> Any:
@@ -101,6 +102,23 @@ def load_module(path: Path, module: nn.Module) -> dict[str, Any]:
     except RuntimeError as error:
         raise ValueError(f"checkpoint: {path.name} holds another architecture: {error}") from error
     return about
+
+
+def digest(*tensors: Tensor) -> str:
+    """Name numbers by their bytes.
+
+    Args:
+        *tensors: in a fixed order.
+
+    Returns:
+        Sixteen hexadecimal digits, the same for equal values, shapes and types.
+    """
+    found = sha256()
+    for t in tensors:
+        value = t.detach().cpu().contiguous()
+        found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        found.update(value.numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def random_generator(*numbers: int) -> torch.Generator:

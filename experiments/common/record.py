@@ -57,7 +57,7 @@ def _commit() -> str:
 
 
 def write_result(path: Path, *, config: dict[str, Any], measured: dict[str, Any]) -> None:
-    """Write a result.
+    """Write a result, whole or not at all; numbers that are not finite are refused.
 
     Args:
         path: the JSON file; its folder is made if needed.
@@ -66,4 +66,6 @@ def write_result(path: Path, *, config: dict[str, Any], measured: dict[str, Any]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"config": config, "provenance": provenance(), "measured": measured}
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    partial.replace(path)

@@ -37,22 +37,22 @@ def main(
         runs: folder of the training checkpoints.
         images: with `measure`, a folder of photographs to compare the models on.
         kernel: with `measure`, a blur kernel (`.npy` or an image); a drawn camera shake by default.
-        results: folder of results; the experiment's own by default.
+        results: folder of results; the experiment's own for `cpu`, one beside the checkpoints for other presets, by default.
         workers: with `measure`, processes.
     """
     config = load_preset(FOLDER, preset)
-    chosen, out = list(seeds or config["seeds"]), results or FOLDER / "results"
+    chosen, kept = list(seeds or config["seeds"]), runs / preset
+    out = results or (FOLDER / "results" if preset == "cpu" else kept / "results")
     if command == "train":
         for seed in chosen:
-            train_all(Run(config, seed, runs / preset), None if models is None else list(models))
-        if out != FOLDER / "results" or preset == "cpu":
-            print(f"kept {', '.join(ship(Run(config, chosen[0], runs / preset), out))} for later measurements")
+            train_all(Run(config, seed, kept), None if models is None else list(models))
+        print(f"kept for later: {', '.join(ship(Run(config, chosen[0], kept), out)) or 'nothing, another seed ships'}")
     elif command == "measure" and (images is not None or kernel is not None):
-        found = compare_on(images, kernel, preset=preset, runs=runs / preset, results=out)
+        found = compare_on(images, kernel, preset=preset, runs=kept, results=out)
         for name, score in found["psnr"].items():
             print(f"{name}: {score:.2f} dB")
     elif command == "measure":
-        found = measure(preset, runs=runs / preset, seeds=chosen, results=out, workers=workers)
+        found = measure(preset, runs=kept, seeds=None if seeds is None else chosen, results=out, workers=workers)
         for name, row in found["table"].items():
             print(f"{name}: {row['psnr_mean']:.2f} dB, spread {row['psnr_spread']:.2f}, {row['parameters']} parameters")
     else:

@@ -90,16 +90,19 @@ def _total_variation(weight: float, beta: float) -> Method:
     """Half-quadratic splitting with the proximal map of total variation, 20 steps, as T10's operator.
 
     Its fixed point minimises the data term plus a smoothed total variation (a Moreau envelope, closer to it for larger `beta`).
+
+    Returns:
+        The method.
     """
     from skimage.restoration import denoise_tv_chambolle
 
-    def denoise(image: Any) -> Any:
+    def denoised(image: Any) -> Any:
         wide = np.pad(image, [(_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)], mode="wrap")
         found = denoise_tv_chambolle(wide, weight=weight, channel_axis=-1, max_num_iter=40)
         return found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
     def prox(v: Tensor) -> Tensor:
-        return _each(v, denoise)
+        return _each(v, denoised)
 
     def method(x: Tensor, blur: CircularBlur) -> Tensor:
         operator = HalfQuadraticSplitting(blur, prox, beta)

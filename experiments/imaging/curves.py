@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.constructions import CircularBlur
+from eqtheory.errors import InputError
 from eqtheory.lipschitz import Curve, curve
 from experiments.imaging.models import ImplicitModel
 from experiments.imaging.quality import psnr
@@ -35,8 +36,7 @@ def quality_curve(
         start: where to begin; zero by default.
 
     Returns:
-        `psnr`: the mean at each; `worst_drop`: by how much the mean is below its largest earlier value; `residual`: the largest relative
-        residual.
+        `psnr`: the mean at each; `drop`: by how much it is below its largest earlier value; `residual`: the largest relative residual.
     """
     operator, wanted = model.operator(blur), set(iterations)
     y = operator.initial_state(x) if start is None else start
@@ -62,8 +62,18 @@ def wave_tangents(blur: CircularBlur, quantiles: list[float]) -> tuple[Tensor, d
 
     Returns:
         Orthonormal tangents, shape `(quantiles, 3 h w)`; the singular values and frequencies.
+
+    Raises:
+        InputError: the blur wipes a wave out.
     """
     found = blur.singular_vectors(quantiles)
+    if not bool((found.values > 1e-6 * blur.norm.value).all()):
+        raise InputError(
+            "quantiles",
+            f"waves with singular values {found.values.tolist()}",
+            "waves that the blur leaves more than rounding of",
+            "choose other quantiles",
+        )
     grey = found.vectors.expand(-1, 3, -1, -1)
     moved = blur(grey.contiguous()).flatten(1)
     tangents = moved / moved.norm(dim=1, keepdim=True)

@@ -62,4 +62,5 @@ def pretrain(
 
     schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"])
     about = {"stage": "pretraining", "size": config["size"], "patch": config["patch"], "seed": seed, **stage}
+    about |= {"photographs": photographs.source, "count": len(photographs.images)}
     return network, train(network, loss, schedule, checkpoint=checkpoint, config=about, watch=watch)

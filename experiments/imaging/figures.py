@@ -40,6 +40,9 @@ def draw(results: Path | None = None) -> list[Path]:
 
     Returns:
         The pictures.
+
+    Raises:
+        FileNotFoundError: nothing was measured.
     """
     import matplotlib as mpl
 
@@ -47,6 +50,8 @@ def draw(results: Path | None = None) -> list[Path]:
     from matplotlib import pyplot as plt
 
     folder = results or FOLDER / "results"
+    if not (folder / "imaging.json").exists():
+        raise FileNotFoundError(f"results: got no imaging.json in {folder.name}; needed one; run the command measure")
     content = json.loads((folder / "imaging.json").read_text())
     measured, config = content["measured"], content["config"]
     drawn = []

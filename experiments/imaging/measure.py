@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eqtheory.constructions import CircularBlur
+from eqtheory.errors import NonFiniteError
 from eqtheory.learned import Denoiser
 from eqtheory.solvers import Stop
 from experiments.common.checkpoints import random_generator
@@ -23,7 +24,7 @@ from experiments.imaging.inspection import audited, gradient_biases
 from experiments.imaging.models import ImplicitModel, observe
 from experiments.imaging.photographs import Photographs, kernel_of_reference, split
 from experiments.imaging.quality import psnr, ssim
-from experiments.imaging.shipped import load, load_all
+from experiments.imaging.shipped import available, load, load_all
 from experiments.imaging.training import Run
 
 __all__ = ["FOLDER", "measure", "reconstruct", "score", "summary", "test_set"]
@@ -85,8 +86,16 @@ def score(found: Tensor, clean: Tensor, x: Tensor) -> dict[str, Any]:
 
     Returns:
         Mean PSNR and SSIM, and the share of images that came out better than their observation.
+
+    Raises:
+        NonFiniteError: an image is not finite.
     """
     quality = psnr(found, clean)
+    broken = int((torch.isnan(quality)).sum())
+    if broken:
+        raise NonFiniteError(
+            "found", f"{broken} images of {len(found)} with NaN", "finite images", "look at that model"
+        )
     return {
         "psnr": float(quality.mean()),
         "ssim": float(ssim(found, clean).mean()),
@@ -107,17 +116,24 @@ def measure(
     Args:
         preset: `smoke`, `cpu` or `paper`.
         runs: folder of training checkpoints; what is missing there is taken from the shipped models.
-        seeds: the preset's by default; shipped models are measured once.
+        seeds: the preset's by default, of which those count that were trained or ship.
         results: folder for `imaging.json`.
         workers: processes; seeds, peers and audits are independent of each other.
 
     Returns:
         What was measured.
+
+    Raises:
+        FileNotFoundError: a seed that was asked for was not trained.
     """
     config = load_preset(FOLDER, preset)
     out = results or FOLDER / "results"
-    trained = [seed for seed in seeds or config["seeds"] if Run(config, seed, runs).path("denoiser").exists()]
-    chosen = trained or [config["seeds"][0]]
+    chosen = [seed for seed in seeds or config["seeds"] if available("denoiser", Run(config, seed, runs), out)]
+    missing = [seed for seed in seeds or config["seeds"] if seed not in chosen]
+    if not chosen or (missing and seeds):
+        raise FileNotFoundError(
+            f"model denoiser: got no checkpoint of seeds {missing}; needed one; run the command train"
+        )
     # One after the other, or in processes of their own; the longest ones first.
     tasks = [*(partial(_one_seed, preset, seed, runs, out) for seed in chosen)]
     tasks += [partial(_peers, preset, chosen[0], runs, out), partial(_inspect, preset, chosen[0], runs, out)]
@@ -132,7 +148,8 @@ def measure(
         "photographs": source,
         "observation": score(x, clean, x),
         "models": parts[:-2],
-        "shipped": not trained,
+        "seeds": chosen,
+        "seeds_not_trained": missing,
         "peers": parts[-2],
         "audits": parts[-1],
     }

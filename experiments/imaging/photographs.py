@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -139,11 +139,38 @@ def _cut(image: Tensor, size: int, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _read(path: Path) -> Tensor:
-    from PIL import Image
+    from PIL import ImageOps
 
-    with Image.open(path) as image:
-        pixels = torch.from_numpy(np.array(image.convert("RGB")))
-    return as_photograph(pixels.permute(2, 0, 1), path.name)
+    with _opened(path) as image:
+        return as_photograph(_colours(ImageOps.exif_transpose(image), path), path.name)
+
+
+def _opened(path: Path) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(path)
+        image.load()
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(
+            "image", f"{path.name}, which can not be read ({error})", "an image file", "repair or remove the file"
+        ) from error
+    return image
+
+
+def _colours(image: Any, path: Path) -> Tensor:
+    """Pixels of any mode as numbers in [0, 1], shape `(3, height, width)`; more than eight bits are kept, transparency is refused."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return torch.from_numpy(np.array(image, dtype=np.float64) / 65535).float().expand(3, -1, -1)
+    if image.mode == "F":
+        return torch.from_numpy(np.array(image, dtype=np.float32)).expand(3, -1, -1)
+    if "A" in image.getbands() or "transparency" in image.info:
+        lowest = int(np.array(image.convert("RGBA"))[..., 3].min())
+        if lowest < 255:
+            raise InputError(
+                "image", f"{path.name} with transparent pixels", "an opaque photograph", "put it on a background first"
+            )
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def load_folder(folder: Path) -> Photographs:
@@ -200,7 +227,7 @@ def bundled(part: Literal["train", "val", "test"]) -> Photographs:
 
 
 def split(part: Literal["train", "val", "test"], count: int | None = None) -> Photographs:
-    """Read a part of BSDS500 if `EQTHEORY_DATA` holds it, else of the bundled photographs.
+    """Read a part of BSDS500 if `EQTHEORY_DATA` is set, else of the bundled photographs.
 
     Args:
         part: of the split.
@@ -210,13 +237,11 @@ def split(part: Literal["train", "val", "test"], count: int | None = None) -> Ph
         The photographs; `source` says which they are.
     """
     root = os.environ.get("EQTHEORY_DATA")
-    folder = Path(root, "bsds500", part) if root else None
-    if folder is None or not folder.is_dir():
+    if not root:
         found = bundled(part)
-    else:
-        found = load_folder(folder)
-        found = Photographs(found.images, f"bsds500, {part}")
-    return Photographs(found.images[:count], found.source)
+        return Photographs(found.images[:count], found.source)
+    # A part that is missing there is an error, and no reason to mix sources.
+    return Photographs(load_folder(Path(root, "bsds500", part)).images[:count], f"bsds500, {part}")
 
 
 def load_kernel(path: Path) -> Tensor:
@@ -234,12 +259,10 @@ def load_kernel(path: Path) -> Tensor:
     if not path.is_file():
         raise InputError("kernel", came=f"{path.name}, which does not exist", needed="a file", remedy="check the path")
     if path.suffix == ".npy":
-        kernel = torch.from_numpy(np.load(path, allow_pickle=False)).double()
+        kernel = _array(path)
     else:
-        from PIL import Image
-
-        with Image.open(path) as image:
-            weights = torch.from_numpy(np.array(image.convert("L"), dtype=np.float64))
+        with _opened(path) as image:
+            weights = as_photograph(_colours(image, path), path.name).double().mean(0)
         kernel = weights / weights.sum()
     if kernel.ndim != 2 or not bool(torch.isfinite(kernel).all()) or abs(float(kernel.sum()) - 1) > 1e-6:
         raise InputError(
@@ -249,6 +272,23 @@ def load_kernel(path: Path) -> Tensor:
             remedy="divide the weights by their sum",
         )
     return kernel / kernel.sum()
+
+
+def _array(path: Path) -> Tensor:
+    try:
+        found = np.load(path, allow_pickle=False)
+        return (
+            torch.from_numpy(np.asarray(found, dtype=np.float64))
+            if np.isrealobj(found)
+            else torch.full((1, 1), torch.nan)
+        )
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise InputError(
+            "kernel",
+            f"{path.name}, which can not be read ({error})",
+            "an array of real numbers",
+            "save it with numpy.save",
+        ) from error
 
 
 def shaken_kernel(size: int, generator: torch.Generator) -> Tensor:
@@ -276,7 +316,7 @@ def shaken_kernel(size: int, generator: torch.Generator) -> Tensor:
 
 
 def kernel_of_reference(choice: str) -> tuple[Tensor, str]:
-    """Find the kernel that trains: one of Levin's if `EQTHEORY_DATA` holds it, else a drawn one.
+    """Find the kernel that trains: one of Levin's if `EQTHEORY_DATA` is set, else a drawn one.
 
     Args:
         choice: for example `k2`.
@@ -285,7 +325,6 @@ def kernel_of_reference(choice: str) -> tuple[Tensor, str]:
         The kernel and its name.
     """
     root = os.environ.get("EQTHEORY_DATA")
-    path = Path(root, "levin09", f"levin09_{choice}.npy") if root else None
-    if path is not None and path.is_file():
-        return load_kernel(path), f"levin09 {choice}"
+    if root:
+        return load_kernel(Path(root, "levin09", f"levin09_{choice}.npy")), f"levin09 {choice}"
     return shaken_kernel(17, random_generator(2, 17)), "drawn shake (seed 2)"

@@ -9,11 +9,11 @@ from torch import nn
 from experiments.common.checkpoints import load_module, load_tensors, save_module
 from experiments.imaging.training import Run, blank, names
 
-__all__ = ["LARGEST", "load", "load_all", "ship"]
+__all__ = ["LARGEST", "available", "load", "load_all", "ship"]
 
 LARGEST = 3_000_000
 """Bytes that the shipped models may take together."""
-SHIPPED = ("denoiser", "explicit", "hqs", "pgd", "unrolled2", "unrolled4")
+SHIPPED = ("denoiser", "explicit", "hqs", "pgd", "unrolled2", "unrolled4", "hqs_implicit_gradient", "hqs_jacobian_free")
 """Models that ship, most important first."""
 
 
@@ -21,13 +21,16 @@ def ship(run: Run, results: Path) -> list[str]:
     """Keep the models of one seed beside the results, without optimiser states, as many as fit.
 
     Args:
-        run: the training run.
+        run: the training run; of the preset's first seed, so that what ships does not change with what was trained last.
         results: folder of results.
 
     Returns:
-        The names that were kept.
+        The names that were kept; none where another seed was trained.
     """
-    kept, total = [], 0
+    kept: list[str] = []
+    total = 0
+    if run.seed != run.config["seeds"][0]:
+        return kept
     for name in SHIPPED:
         if not run.path(name).exists():
             continue
@@ -55,21 +58,46 @@ def load(name: str, run: Run, results: Path) -> nn.Module:
         The model, without gradients.
 
     Raises:
-        FileNotFoundError: neither was trained.
+        FileNotFoundError: neither was trained with that seed.
+        ValueError: the training run has not come to its end.
     """
     model = blank(name, run.config)
     if run.path(name).exists():
-        tensors, _ = load_tensors(run.path(name))
+        tensors, about = load_tensors(run.path(name))
+        done, wanted = len(about["losses"]), about["config"]["schedule"]["steps"]
+        if done < wanted:
+            raise ValueError(
+                f"model {name}, seed {run.seed}: got {done} of {wanted} steps; run the command train to finish it"
+            )
         model.load_state_dict(
             {key.removeprefix("module."): value for key, value in tensors.items() if key.startswith("module.")}
         )
-    elif (results / f"{name}.safetensors").exists():
+    elif _ships(name, run, results):
         load_module(results / f"{name}.safetensors", model)
     else:
         raise FileNotFoundError(
             f"model {name}: got no checkpoint of seed {run.seed}; needed one; run the command train"
         )
     return model.requires_grad_(requires_grad=False).eval()
+
+
+def _ships(name: str, run: Run, results: Path) -> bool:
+    path = results / f"{name}.safetensors"
+    return path.exists() and load_tensors(path)[1]["config"]["seed"] == run.seed
+
+
+def available(name: str, run: Run, results: Path) -> bool:
+    """Say whether a model of a seed was trained or ships.
+
+    Args:
+        name: of the model, or `denoiser`.
+        run: the training run.
+        results: folder of shipped models.
+
+    Returns:
+        Whether `load` finds it.
+    """
+    return run.path(name).exists() or _ships(name, run, results)
 
 
 def load_all(run: Run, results: Path) -> dict[str, nn.Module]:
@@ -84,7 +112,7 @@ def load_all(run: Run, results: Path) -> dict[str, nn.Module]:
     """
     found = {}
     for name in ("denoiser", *names(run.config)):
-        if run.path(name).exists() or (results / f"{name}.safetensors").exists():
+        if available(name, run, results):
             found[name] = load(name, run, results)
     if "denoiser" not in found:
         load("denoiser", run, results)  # raises, and says what to do

@@ -16,7 +16,7 @@ from eqtheory.constructions import CircularBlur
 from eqtheory.gradients import AdjointWarning, Gradient, Implicit, OnAdjointFailure, OneStep, Phantom
 from eqtheory.learned import Denoiser, residual_contraction
 from eqtheory.solvers import Anderson, Stop
-from experiments.common.checkpoints import random_generator
+from experiments.common.checkpoints import digest, random_generator
 from experiments.common.training import Schedule, Trained, train
 from experiments.imaging.denoising import new_denoiser, pretrain
 from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
@@ -141,6 +141,9 @@ def train_model(
         "seed": run.seed,
         **{key: config[key] for key in ("size", "patch", "noise", "kernel", "start", "equilibrium", "pretraining")},
         "photographs": photographs.source,
+        "count": len(photographs.images),
+        "kernel_digest": digest(kernel),
+        "denoiser_digest": digest(*denoiser.state_dict().values()),
     }
     schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"], scalars=stage["scalars"])
     with warnings.catch_warnings():

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from eqtheory.constructions import CircularBlur
+from eqtheory.learned import Denoiser
 from experiments.common.checkpoints import random_generator
 from experiments.common.record import load_preset, write_result
-from experiments.imaging.classical import plug_and_play
+from experiments.imaging.classical import peers
 from experiments.imaging.measure import FOLDER, reconstruct, score, test_set
 from experiments.imaging.photographs import bundled, load_folder, load_kernel, shaken_kernel
 from experiments.imaging.shipped import load_all
 from experiments.imaging.training import Run
 
 __all__ = ["compare_on"]
+
+
+def _chosen(results: Path) -> dict[str, Any]:
+    """What the peers' parameters were tuned to on validation photographs, where that was measured."""
+    path = results / "imaging.json"
+    if not path.exists():
+        return {}
+    return {name: row["chosen"] for name, row in json.loads(path.read_text())["measured"]["peers"].items()}
 
 
 def compare_on(
@@ -45,11 +55,12 @@ def compare_on(
     models = load_all(Run(config, config["seeds"][0] if seed is None else seed, runs), results)
     scores: dict[str, Any] = {"observation": score(x, clean, x)}
     for name, model in models.items():
-        if name == "denoiser":
-            method = plug_and_play(model, beta=0.2, level=0.05)
-            scores["plug-and-play"] = score(method(x, blur), clean, x)
-        else:
+        if name != "denoiser":
             scores[name] = score(reconstruct(model, x, blur, how["steps"])[0], clean, x)
+    chosen = _chosen(results)
+    for peer in peers(cast("Denoiser", models["denoiser"])):
+        choice = chosen.get(peer.name, peer.grid[len(peer.grid) // 2])
+        scores[peer.name] = score(peer.make(**choice)(x, blur), clean, x) | {"chosen": choice}
     found = {
         "photographs": photographs.source,
         "images": len(clean),

@@ -23,9 +23,9 @@ from experiments.common.checkpoints import load_module, load_tensors, random_gen
 from experiments.common.record import load_preset
 from experiments.common.training import Schedule, train
 from experiments.imaging.adapters import PhysicsMap, denoiser_step
-from experiments.imaging.classical import peers, plug_and_play
+from experiments.imaging.classical import Peer, peers, plug_and_play, tune
 from experiments.imaging.curves import wave_tangents
-from experiments.imaging.denoising import new_denoiser
+from experiments.imaging.denoising import new_denoiser, pretrain
 from experiments.imaging.figures import draw
 from experiments.imaging.measure import FOLDER, measure
 from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
@@ -33,14 +33,15 @@ from experiments.imaging.photographs import (
     Photographs,
     as_photograph,
     bundled,
+    kernel_of_reference,
     load_folder,
     load_kernel,
     shaken_kernel,
     split,
 )
 from experiments.imaging.quality import psnr, ssim
-from experiments.imaging.shipped import LARGEST, ship
-from experiments.imaging.training import Run, names, train_all
+from experiments.imaging.shipped import LARGEST, available, load, ship
+from experiments.imaging.training import Run, names, train_all, train_model
 from experiments.imaging.transfer import compare_on
 
 CONFIG = load_preset(FOLDER, "smoke")
@@ -69,7 +70,9 @@ def test_the_smoke_preset_measures_everything(trained: tuple[Path, Path]) -> Non
     assert set(names(CONFIG)) <= set(measured["table"])
     assert {"Wiener", "Richardson-Lucy", "total variation", "plug-and-play"} <= set(measured["table"])
     curves = measured["models"][0]["curves"]
-    assert set(curves) == {"hqs", "pgd", "hqs_implicit_gradient"}
+    assert set(curves) == {"hqs", "pgd", "hqs_implicit_gradient", "hqs_jacobian_free"}
+    assert measured["seeds"] == [0]
+    assert measured["seeds_not_trained"] == []
     for one in curves.values():
         assert len(one["psnr"]) == len(one["slope"]) == len(one["iterations"])
         assert one["slope"][0] > 0
@@ -91,7 +94,15 @@ def test_models_are_compared_on_any_folder_and_kernel(trained: tuple[Path, Path]
     Image.fromarray(noise).save(tmp_path / "one.png")
     np.save(tmp_path / "kernel.npy", box().numpy())
     found = compare_on(tmp_path, tmp_path / "kernel.npy", preset="smoke", runs=tmp_path / "nothing", results=trained[1])
-    assert set(found["psnr"]) == {"observation", "plug-and-play", "explicit", "hqs", "pgd", "unrolled2"}
+    models = {"explicit", "hqs", "pgd", "unrolled2", "hqs_implicit_gradient", "hqs_jacobian_free"}
+    assert set(found["psnr"]) == {
+        "observation",
+        *models,
+        "Wiener",
+        "Richardson-Lucy",
+        "total variation",
+        "plug-and-play",
+    }
     assert found["images"] == 1
     assert found["kernel"] == "kernel.npy"
 
@@ -101,6 +112,83 @@ def test_without_training_the_command_says_what_to_do(tmp_path: Path) -> None:
         FileNotFoundError, match="model denoiser: got no checkpoint of seed 0; needed one; run the command train"
     ):
         compare_on(None, None, preset="smoke", runs=tmp_path, results=tmp_path)
+
+
+def test_seeds_that_were_not_trained_are_not_replaced_by_others(trained: tuple[Path, Path]) -> None:
+    with pytest.raises(FileNotFoundError, match=r"got no checkpoint of seeds \[7\]"):
+        measure("smoke", runs=trained[0], results=trained[1], seeds=[0, 7])
+    assert not available("hqs", Run(CONFIG, 1, trained[0]), trained[1])
+    assert available("hqs", Run(CONFIG, 0, trained[0] / "nothing"), trained[1])
+    assert ship(Run(CONFIG, 1, trained[0]), trained[1]) == []
+
+
+def test_a_training_that_has_not_ended_is_not_measured(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    tensors, about = load_tensors(trained[0] / "hqs-0.safetensors")
+    save_tensors(tmp_path / "hqs-0.safetensors", tensors, about | {"losses": about["losses"][:2]})
+    with pytest.raises(ValueError, match="model hqs, seed 0: got 2 of 4 steps; run the command train to finish it"):
+        load("hqs", Run(CONFIG, 0, tmp_path), tmp_path)
+
+
+def test_a_run_is_not_continued_on_other_data(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    run = Run(CONFIG, 0, tmp_path)
+    for name in ("denoiser", "hqs"):
+        (tmp_path / f"{name}-0.safetensors").write_bytes((trained[0] / f"{name}-0.safetensors").read_bytes())
+    photographs, kernel = bundled("train"), shaken_kernel(17, random_generator(2, 17))
+    fewer = Photographs(photographs.images[:2], photographs.source)
+    with pytest.raises(ValueError, match="another count; needed the same configuration"):
+        pretrain(CONFIG, 0, fewer, tmp_path / "denoiser-0.safetensors")
+    denoiser = load("denoiser", run, tmp_path)
+    with pytest.raises(ValueError, match="another kernel_digest"):
+        train_model("hqs", run, denoiser, photographs, kernel.T.contiguous())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="another denoiser_digest"):
+        train_model("hqs", run, new_denoiser("small", 5), photographs, kernel)
+
+
+def test_choices_that_diverge_can_not_win() -> None:
+    blur, clean = CircularBlur(box(3), (16, 16)), torch.rand(1, 3, 16, 16, generator=random_generator(3))
+    family = Peer(
+        "broken", lambda k: lambda x, _: x * (torch.nan if k == 0 else k), [{"k": k} for k in (0.0, 0.5, 1.0)]
+    )
+    assert tune(family, clean, clean, blur)[1] == {"k": 1.0}
+    hopeless = Peer("broken", lambda k: lambda x, _: x * torch.nan, [{"k": 1.0}])
+    with pytest.raises(NonFiniteError, match="broken: got 1 choices without a finite PSNR"):
+        tune(hopeless, clean, clean, blur)
+
+
+def test_images_of_more_bits_are_read_as_numbers_and_transparent_ones_refused(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    (deep,) = load_folder(tmp_path).images
+    assert torch.allclose(deep[0].double(), torch.from_numpy(ramp / 65535), atol=1e-6)
+    peak = np.zeros((5, 5), dtype=np.uint16)
+    peak[2, 2], peak[2, 3] = 60_000, 20_000
+    Image.fromarray(peak).save(tmp_path / "deep.png")
+    assert float(load_kernel(tmp_path / "deep.png").max()) == pytest.approx(0.75)
+    (tmp_path / "deep.png").unlink()
+    Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(NonFiniteError, match=r"float.tiff: got 192 pixels that are not finite"):
+        load_folder(tmp_path)
+    (tmp_path / "float.tiff").unlink()
+    Image.fromarray(np.full((8, 8, 4), 9, dtype=np.uint8)).save(tmp_path / "clear.png")
+    with pytest.raises(InputError, match=r"clear.png with transparent pixels, needed an opaque photograph"):
+        load_folder(tmp_path)
+    (tmp_path / "clear.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"clear.png, which can not be read"):
+        load_folder(tmp_path)
+
+
+def test_a_folder_of_data_that_lacks_a_part_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EQTHEORY_DATA", str(tmp_path))
+    with pytest.raises(InputError, match="test, which is no folder"):
+        split("test")
+    with pytest.raises(InputError, match=r"levin09_k2.npy, which does not exist"):
+        kernel_of_reference("k2")
+
+
+def test_waves_that_the_blur_wipes_out_are_no_tangents() -> None:
+    blur = CircularBlur(box(4), (16, 16))
+    with pytest.raises(InputError, match="quantiles: got waves with singular values"):
+        wave_tangents(blur, [i / 8 for i in range(9)])
 
 
 def test_shipped_models_are_small_and_are_those_of_the_results() -> None:
