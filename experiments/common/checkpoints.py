@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from eqtheory.errors import MissingDependencyError
 
-__all__ = ["digest", "load_module", "load_tensors", "random_generator", "save_module", "save_tensors"]
+__all__ = ["accelerator", "digest", "load_module", "load_tensors", "random_generator", "save_module", "save_tensors"]
 
 
 def _safetensors() -> Any:
@@ -102,6 +102,15 @@ def load_module(path: Path, module: nn.Module) -> dict[str, Any]:
     except RuntimeError as error:
         raise ValueError(f"checkpoint: {path.name} holds another architecture: {error}") from error
     return about
+
+
+def accelerator() -> torch.device:
+    """Say where networks run: on the GPU if there is one.
+
+    Returns:
+        The device.
+    """
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def digest(*tensors: Tensor) -> str:

@@ -179,7 +179,7 @@ def tune(peer: Peer, clean: Tensor, x: Tensor, blur: CircularBlur) -> tuple[Meth
         NonFiniteError: every choice diverges.
     """
     scored = [float(psnr(peer.make(**choice)(x, blur), clean).mean()) for choice in peer.grid]
-    finite = [k for k, value in enumerate(scored) if math.isfinite(value)]  # NaN would win every comparison
+    finite = [k for k, value in enumerate(scored) if not math.isnan(value)]  # NaN would win every comparison
     if not finite:
         raise NonFiniteError(
             peer.name, f"{len(scored)} choices without a finite PSNR", "one that does not diverge", "widen its grid"

@@ -97,4 +97,4 @@ def slope_curve(
         The curve, a lower bound on the local Lipschitz constant at every image, and what the tangents are.
     """
     tangents, about = wave_tangents(blur, quantiles)
-    return curve(model.operator(blur), x, iterations, block=tangents.to(x.dtype)), about
+    return curve(model.operator(blur), x, iterations, block=tangents.to(x)), about

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.learned import Denoiser, DenoiserSize
-from experiments.common.checkpoints import random_generator
+from experiments.common.checkpoints import accelerator, random_generator
 from experiments.common.training import Schedule, Trained, train
 from experiments.imaging.photographs import Photographs
 
@@ -50,7 +50,8 @@ def pretrain(
     Returns:
         The network and the history.
     """
-    network = new_denoiser(config["size"], seed)
+    place = accelerator()
+    network = new_denoiser(config["size"], seed).to(place)
     stage = config["pretraining"]
 
     def loss(step: int) -> Tensor:
@@ -58,6 +59,7 @@ def pretrain(
         clean = photographs.batch(stage["batch"], config["patch"], draw)
         level = stage["largest_noise"] * torch.rand(len(clean), 1, 1, 1, generator=draw)
         noisy = clean + level * torch.randn(clean.shape, generator=draw)
+        clean, noisy, level = clean.to(place), noisy.to(place), level.to(place)
         return (network(noisy.contiguous(memory_format=torch.channels_last), level) - clean).square().mean()
 
     schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"])

@@ -12,7 +12,7 @@ from eqtheory.constructions import CircularBlur
 from eqtheory.gradients import Implicit, OneStep, Phantom, gradient_bias
 from eqtheory.lipschitz import Search
 from eqtheory.solvers import Stop
-from experiments.common.checkpoints import random_generator
+from experiments.common.checkpoints import accelerator, random_generator
 from experiments.imaging.models import ImplicitModel, observe
 from experiments.imaging.photographs import Photographs
 
@@ -42,11 +42,11 @@ def audited(
     operator = model.operator(blur)
 
     def sampler(n: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        clean = photographs.batch(n, size, generator)
+        clean = photographs.batch(n, size, generator).to(accelerator())
         x = observe(clean, blur, noise, generator)
         near = model.solve(x, blur, stop=Stop(rtol=1e-4, max_steps=60)).value
-        noisy = clean + 0.1 * torch.randn(clean.shape, generator=generator)
-        pick = torch.arange(n).reshape(-1, 1, 1, 1) % 2 == 0
+        noisy = clean + 0.1 * torch.randn(clean.shape, generator=generator).to(clean)
+        pick = torch.arange(n, device=clean.device).reshape(-1, 1, 1, 1) % 2 == 0
         return torch.where(pick, near, noisy), x
 
     how = Search(steps=20, rounds=2, kept=4)
@@ -79,7 +79,7 @@ def gradient_biases(
         For every approximation and kind of variable the relative error and the cosine with the exact gradient, worst sample.
     """
     blur, draw = CircularBlur(kernel, (size, size)), random_generator(12)
-    clean = photographs.batch(samples, size, draw)
+    clean = photographs.batch(samples, size, draw).to(accelerator())
     x = observe(clean, blur, noise, draw)
     model.requires_grad_(requires_grad=True)
     try:

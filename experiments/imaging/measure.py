@@ -16,7 +16,7 @@ from eqtheory.constructions import CircularBlur
 from eqtheory.errors import NonFiniteError
 from eqtheory.learned import Denoiser
 from eqtheory.solvers import Stop
-from experiments.common.checkpoints import random_generator
+from experiments.common.checkpoints import accelerator, random_generator
 from experiments.common.record import load_preset, write_result
 from experiments.imaging.classical import peers, tune
 from experiments.imaging.curves import quality_curve, slope_curve
@@ -65,13 +65,13 @@ def reconstruct(model: nn.Module, x: Tensor, blur: CircularBlur, steps: int, chu
         Images, and how many iterations each took (one for explicit models).
     """
     images, counts = [], []
-    for part in torch.split(x, chunk):
+    for part in torch.split(x.to(accelerator()), chunk):
         if isinstance(model, ImplicitModel):
             found = model.solve(part, blur, stop=Stop(rtol=1e-4, max_steps=steps))
-            images.append(found.value)
-            counts.append(found.steps)
+            images.append(found.value.cpu())
+            counts.append(found.steps.cpu())
         else:
-            images.append(model(part, blur))
+            images.append(model(part, blur).cpu())
             counts.append(torch.ones(len(part), dtype=torch.long))
     return torch.cat(images), torch.cat(counts)
 
@@ -195,6 +195,7 @@ def _short(values: list[float]) -> str:
 def _curves(model: ImplicitModel, clean: Tensor, x: Tensor, blur: CircularBlur, how: dict[str, Any]) -> dict[str, Any]:
     few = how["curve_images"]
     several = min(len(x), 4 * few)
+    clean, x = clean.to(accelerator()), x.to(accelerator())
     iterations = how["iterations"]
     from_zero = quality_curve(model, x[:several], clean[:several], blur, iterations)
     from_x = quality_curve(model, x[:several], clean[:several], blur, iterations, start=x[:several])
@@ -218,7 +219,8 @@ def _peers(preset: str, seed: int, runs: Path, out: Path) -> dict[str, Any]:
     blur, clean, x, _, _ = _prepared(config)
     tuning = test_set(split("val"), blur, config["noise"], min(TRIALS, config["measure"]["images"]))
     found = {}
-    for peer in peers(cast("Denoiser", load("denoiser", Run(config, seed, runs), out))):
+    # The routines of scikit-image work on the host, and so do all peers.
+    for peer in peers(cast("Denoiser", load("denoiser", Run(config, seed, runs), out).cpu())):
         method, chosen = tune(peer, *tuning, blur)
         restored = torch.cat([method(part, blur) for part in torch.split(x, 20)])
         found[peer.name] = score(restored, clean, x) | {"chosen": chosen}

@@ -42,7 +42,8 @@ def observe(clean: Tensor, blur: CircularBlur, noise: float, generator: torch.Ge
     Returns:
         Observations, the shape of `clean`.
     """
-    return blur(clean) + noise * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
+    # Drawn on the host, so that the same numbers come out everywhere.
+    return blur(clean) + noise * torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
 
 
 def require_observation(x: Tensor, blur: CircularBlur) -> None:

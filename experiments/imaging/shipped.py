@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from experiments.common.checkpoints import load_module, load_tensors, save_module
+from experiments.common.checkpoints import accelerator, load_module, load_tensors, save_module
 from experiments.imaging.training import Run, blank, names
 
 __all__ = ["LARGEST", "available", "load", "load_all", "ship"]
@@ -78,7 +78,7 @@ def load(name: str, run: Run, results: Path) -> nn.Module:
         raise FileNotFoundError(
             f"model {name}: got no checkpoint of seed {run.seed}; needed one; run the command train"
         )
-    return model.requires_grad_(requires_grad=False).eval()
+    return model.requires_grad_(requires_grad=False).eval().to(accelerator())
 
 
 def _ships(name: str, run: Run, results: Path) -> bool:

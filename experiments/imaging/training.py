@@ -16,7 +16,7 @@ from eqtheory.constructions import CircularBlur
 from eqtheory.gradients import AdjointWarning, Gradient, Implicit, OnAdjointFailure, OneStep, Phantom
 from eqtheory.learned import Denoiser, residual_contraction
 from eqtheory.solvers import Anderson, Stop
-from experiments.common.checkpoints import digest, random_generator
+from experiments.common.checkpoints import accelerator, digest, random_generator
 from experiments.common.training import Schedule, Trained, train
 from experiments.imaging.denoising import new_denoiser, pretrain
 from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
@@ -120,14 +120,15 @@ def train_model(
         The model and its history.
     """
     config, stage = run.config, run.config["equilibrium"]
-    model = build(name, config, denoiser)
+    place = accelerator()
+    model = build(name, config, denoiser).to(place)
     blur = CircularBlur(kernel, (config["patch"], config["patch"]))
     gradient = GRADIENTS[name.partition("_")[2]]
     stop, solver = Stop(rtol=stage["rtol"], max_steps=stage["max_steps"]), Anderson()
 
     def loss(step: int) -> Tensor:
         draw = random_generator(run.seed, 2, step)
-        clean = photographs.batch(stage["batch"], config["patch"], draw)
+        clean = photographs.batch(stage["batch"], config["patch"], draw).to(place)
         x = observe(clean, blur, config["noise"], draw)
         if not isinstance(model, ImplicitModel):
             return (model(x, blur) - clean).square().mean()

@@ -58,7 +58,7 @@ def compare_on(
         if name != "denoiser":
             scores[name] = score(reconstruct(model, x, blur, how["steps"])[0], clean, x)
     chosen = _chosen(results)
-    for peer in peers(cast("Denoiser", models["denoiser"])):
+    for peer in peers(cast("Denoiser", models["denoiser"].cpu())):
         choice = chosen.get(peer.name, peer.grid[len(peer.grid) // 2])
         scores[peer.name] = score(peer.make(**choice)(x, blur), clean, x) | {"chosen": choice}
     found = {
