@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError
-from eqtheory.lipschitz.layers._own_forward import replaced_method
+from eqtheory.lipschitz.layers._own_forward import forward_hooks, replaced_method
 
 __all__ = ["ACTIVATION_CONSTANTS", "SOFTPLUS_THRESHOLD", "activation_constant"]
 
@@ -114,7 +114,7 @@ def activation_constant(activation: nn.Module | type[nn.Module] | Callable[..., 
         The exact constant, or the number above it in the last place, proved.
 
     Raises:
-        InputError: an activation that is not known or not Lipschitz, or an option it does not have.
+        InputError: an activation that is not known, not Lipschitz or has hooks, or an option it does not have.
 
     Example:
         >>> import torch
@@ -143,6 +143,11 @@ def activation_constant(activation: nn.Module | type[nn.Module] | Callable[..., 
 def _named(activation: Any) -> tuple[str, dict[str, Any]]:
     kind = activation if isinstance(activation, type) else type(activation)
     if issubclass(kind, nn.Module):
+        hooks = None if isinstance(activation, type) else forward_hooks(activation)
+        if hooks is not None:
+            raise InputError(
+                "activation", f"{kind.__name__} {hooks}", "one that is only its forward", "remove the hooks"
+            )
         base = next((c for c in kind.__mro__ if c in _MODULES and kind.forward is c.forward), None)
         if base is not None and (isinstance(activation, type) or replaced_method(activation, base) is None):
             name, fields = _MODULES[base]

@@ -37,6 +37,7 @@ from eqtheory.errors import InputError
 from eqtheory.lipschitz.layers._certified import bracket, dense_norm, dual, known_norm
 from eqtheory.lipschitz.layers._convolution import Convolution, Ints, convolution
 from eqtheory.lipschitz.layers._convolution_image import image, places, power_image, probe_of, wave
+from eqtheory.lipschitz.layers._own_forward import forward_hooks, replaced_method
 from eqtheory.lipschitz.layers._symbol import Torus, torus_norm
 from eqtheory.norms import Euclidean, Norm, Sup
 from eqtheory.roundoff import gamma
@@ -45,6 +46,7 @@ __all__ = ["convolution_norm", "convolution_norm_of"]
 
 _DENSE_INPUTS = 4096
 _DENSE_ENTRIES = 2**24
+_MODULES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _Sides = tuple[float, float, str]
 
 
@@ -118,7 +120,7 @@ def convolution_norm_of(module: nn.Module, size: Ints, *, norm: Norm | None = No
         As `convolution_norm`.
 
     Raises:
-        InputError: another module.
+        InputError: another module, or one that is not its class's map: methods replaced, or hooks.
 
     Example:
         >>> import torch
@@ -127,12 +129,14 @@ def convolution_norm_of(module: nn.Module, size: Ints, *, norm: Norm | None = No
         >>> bool(abs(found.upper.value - layer.weight.abs().item()) < 1e-6)
         True
     """
-    if not isinstance(
-        module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    ):
-        raise InputError(
-            "module", type(module).__name__, "a convolution of torch.nn", "pass its weight to convolution_norm"
-        )
+    remedy = "pass its weight to convolution_norm"
+    if not isinstance(module, _MODULES):
+        raise InputError("module", type(module).__name__, "a convolution of torch.nn", remedy)
+    base = next(c for c in type(module).__mro__ if c in _MODULES)
+    hooks, own = forward_hooks(module), replaced_method(module, base)
+    if hooks is not None or own is not None:
+        came = f"{type(module).__name__} {hooks or f'whose {own} was replaced'}"
+        raise InputError("module", came, "its class's map", remedy)
     return convolution_norm(
         module.weight,
         size,

@@ -35,7 +35,7 @@ from eqtheory.lipschitz.layers._activations import _MODULES as ACTIVATIONS
 from eqtheory.lipschitz.layers._activations import activation_constant
 from eqtheory.lipschitz.layers._certified import U, dense_norm, known_norm
 from eqtheory.lipschitz.layers._convolution_norm import convolution_norm_of
-from eqtheory.lipschitz.layers._own_forward import replaced_method
+from eqtheory.lipschitz.layers._own_forward import forward_hooks, replaced_method
 from eqtheory.lipschitz.layers._pooling import COPYING, POOLS, copies_constant, pool_constant
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.roundoff import gamma
@@ -69,9 +69,10 @@ def layer_constant(layer: nn.Module, size: tuple[int, ...], *, norm: Norm | None
     """
     chosen = known_norm(norm)
     size = tuple(count("size", n, "pass the shape of one sample, for example (3, 32, 32)") for n in size)
-    if layer._forward_hooks or layer._forward_pre_hooks:  # noqa: SLF001  (torch offers no other way to see them)
+    hooks = forward_hooks(layer)
+    if hooks is not None:
         raise InputError(
-            "layer", f"{type(layer).__name__} with hooks", "a layer that is only its forward", "remove the hooks"
+            "layer", f"{type(layer).__name__} {hooks}", "a layer that is only its forward", "remove the hooks"
         )
     if layer.training and parametrize.is_parametrized(layer):
         came = f"parametrised {type(layer).__name__} in training mode"

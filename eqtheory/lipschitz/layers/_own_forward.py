@@ -3,6 +3,9 @@
 A constant is known for the map that `forward` of a class of `torch.nn` is. That map is the code of `forward` and of every method it
 calls; a subclass or an instance that replaces one of them, or the way modules are called, is another map. The methods are read off the
 code itself, so that none is forgotten; what every module has besides (its parameters, its moves between devices) changes no value.
+A loop over a module names no method, so that `__iter__` is looked at by name.
+
+Hooks change what a call returns too, those of the module as well as those that torch runs for every module.
 """
 
 from __future__ import annotations
@@ -10,10 +13,28 @@ from __future__ import annotations
 from types import FunctionType
 
 from torch import nn
+from torch.nn.modules import module as calls
 
-__all__ = ["replaced_method"]
+__all__ = ["forward_hooks", "replaced_method"]
 
-_CALLS = ("forward", "__call__", "_call_impl")
+_CALLS = ("forward", "__call__", "_call_impl", "__iter__")
+
+
+def forward_hooks(layer: nn.Module) -> str | None:
+    """Look for hooks that may change what a call of the layer returns.
+
+    Args:
+        layer: any module.
+
+    Returns:
+        What there is, in words; `None` where there is none.
+    """
+    # torch offers no other way to see them
+    if layer._forward_hooks or layer._forward_pre_hooks:  # noqa: SLF001
+        return "with hooks"
+    if calls._global_forward_hooks or calls._global_forward_pre_hooks:  # noqa: SLF001
+        return "under hooks of all modules"
+    return None
 
 
 def replaced_method(layer: nn.Module, base: type[nn.Module]) -> str | None:

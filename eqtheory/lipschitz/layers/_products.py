@@ -17,7 +17,7 @@ from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz.layers._certified import U, known_norm
 from eqtheory.lipschitz.layers._layers import layer_constant
-from eqtheory.lipschitz.layers._own_forward import replaced_method
+from eqtheory.lipschitz.layers._own_forward import forward_hooks, replaced_method
 from eqtheory.norms import Norm
 from eqtheory.validate import count
 
@@ -65,7 +65,9 @@ def product_of_norms(network: nn.Module, size: Sequence[int], *, norm: Norm | No
 
 def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, nn.Sequential) and _untouched(module):
-        for child_name, child in module.named_children():
+        for child_name, child in module._modules.items():  # noqa: SLF001  (named_children() leaves out repetitions)
+            if child is None:
+                raise InputError("network", f"nothing at {child_name}", "a layer at every place", "remove the place")
             yield from _leaves(f"{name}.{child_name}" if name else child_name, child)
     else:
         yield name, module
@@ -73,8 +75,7 @@ def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _untouched(module: nn.Module) -> bool:
     # What is not is left to the rule for single layers, which refuses it.
-    hooks = module._forward_hooks or module._forward_pre_hooks  # noqa: SLF001  (torch offers no other way to see them)
-    return not hooks and replaced_method(module, nn.Sequential) is None
+    return forward_hooks(module) is None and replaced_method(module, nn.Sequential) is None
 
 
 def _after(name: str, layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from eqtheory.bounds import Bound, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound
 from eqtheory.lipschitz.layers._activation_slopes import SLACK, Activation, activation_of, on
-from eqtheory.lipschitz.layers._own_forward import replaced_method
+from eqtheory.lipschitz.layers._own_forward import forward_hooks, replaced_method
 from eqtheory.norms import Euclidean, Norm, Sum, Sup, same_shape
 from eqtheory.roundoff import gamma, unit_roundoff
 from eqtheory.validate import batch_of, require_finite
@@ -160,8 +160,11 @@ def propagated_lipschitz(network: torch.nn.Sequential, low: Tensor, high: Tensor
 
 
 def _layers(network: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-    touched = network._forward_hooks or network._forward_pre_hooks  # noqa: SLF001  (no public way)
-    if touched or not isinstance(network, torch.nn.Sequential) or replaced_method(network, torch.nn.Sequential):
+    if (
+        forward_hooks(network)
+        or not isinstance(network, torch.nn.Sequential)
+        or replaced_method(network, torch.nn.Sequential)
+    ):
         yield name, network
         return
     for k, layer in enumerate(network):
@@ -194,8 +197,9 @@ class _State:
         Raises:
             InputError: it is unknown, or its mode changes its map.
         """
-        if layer._forward_hooks or layer._forward_pre_hooks:  # noqa: SLF001  (torch has no public way to ask)
-            raise InputError(name, "a layer with forward hooks", "one that is its class's map", "remove the hooks")
+        hooks = forward_hooks(layer)
+        if hooks is not None:
+            raise InputError(name, f"a layer {hooks}", "one that is its class's map", "remove the hooks")
         if isinstance(layer, torch.nn.Linear) and _is(layer, torch.nn.Linear):
             self._linear(name, layer)
         elif isinstance(layer, torch.nn.BatchNorm1d) and _is(layer, torch.nn.BatchNorm1d):

@@ -282,8 +282,8 @@ def _lanczos(
     at: Linearization, x: Tensor, values: Tensor, tolerance: float, max_iterations: int, source: Generator
 ) -> Witnessed:
     batch, n, m = x.shape[0], x[0].numel(), values[0].numel()
-    steps = min(max_iterations, n, m)
-
+    # Bidiagonalisation ends with n vectors on the left or m + 1 on the right: A = U B V^T with B of m rows and m + 1 columns.
+    steps = min(max_iterations, n, m + 1)
     good = torch.ones(batch, dtype=torch.bool, device=x.device)
 
     def usable(t: Tensor) -> Tensor:

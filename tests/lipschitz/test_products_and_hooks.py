@@ -1,0 +1,126 @@
+"""Bounds that were once wrong: layers used twice, hooks and overridden methods, maps to few numbers, weights and scales out of range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from eqtheory.errors import InputError
+from eqtheory.lipschitz import (
+    activation_constant,
+    convolution_norm_of,
+    jacobian_norm,
+    layer_constant,
+    product_of_norms,
+    propagated_lipschitz,
+)
+
+SIZES = [(1, 1000), (2, 1000), (5, 40), (7, 8)]
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def tripled(*_: Any) -> Any:
+    return 3 * _[-1]
+
+
+def test_a_layer_used_twice_counts_twice() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(3.0)
+    assert product_of_norms(nn.Sequential(layer, nn.Identity(), layer), (1,)).value >= 9
+    block = nn.Sequential(layer, layer)
+    assert product_of_norms(nn.Sequential(block, block), (1,)).value >= 81
+
+
+class Twice(nn.Sequential):
+    def __iter__(self) -> Iterator[nn.Module]:
+        yield from self._modules.values()  # type: ignore[misc]
+        yield from self._modules.values()  # type: ignore[misc]
+
+
+def test_another_order_of_layers_is_refused() -> None:
+    network = Twice(nn.Linear(1, 1))
+    with pytest.raises(InputError, match="Twice"):
+        product_of_norms(network, (1,))
+    with pytest.raises(InputError, match="Twice"):
+        propagated_lipschitz(network, torch.zeros(1, 1), torch.ones(1, 1))
+
+
+def test_an_empty_place_is_refused() -> None:
+    network = nn.Sequential(nn.ReLU())
+    network.add_module("gap", None)
+    with pytest.raises(InputError, match="gap"):
+        product_of_norms(network, (1,))
+
+
+BOUNDS: list[tuple[str, Callable[[], object]]] = [
+    ("activation_constant", lambda: activation_constant(nn.ReLU())),
+    ("convolution_norm_of", lambda: convolution_norm_of(nn.Conv1d(1, 1, 1), 4)),
+    ("layer_constant", lambda: layer_constant(nn.ReLU(), (4,))),
+    ("product_of_norms", lambda: product_of_norms(nn.Sequential(nn.ReLU()), (4,))),
+    ("propagated_lipschitz", lambda: propagated_lipschitz(nn.ReLU(), torch.zeros(1, 1), torch.ones(1, 1))),
+]
+
+
+@pytest.mark.parametrize("register", [register_module_forward_hook, register_module_forward_pre_hook])
+@pytest.mark.parametrize("bound", [b for _, b in BOUNDS], ids=[n for n, _ in BOUNDS])
+def test_hooks_of_all_modules_are_refused(bound: Callable[[], object], register: Callable[..., Any]) -> None:
+    bound()
+    handle = register(tripled)
+    try:
+        with pytest.raises(InputError, match="hooks of all modules"):
+            bound()
+    finally:
+        handle.remove()
+    bound()
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_of_one_module_are_refused(register: str) -> None:
+    activation, conv = nn.ReLU(), nn.Conv1d(1, 1, 1)
+    for module in (activation, conv):
+        getattr(module, register)(tripled)
+    with pytest.raises(InputError, match="hooks"):
+        activation_constant(activation)
+    with pytest.raises(InputError, match="hooks"):
+        convolution_norm_of(conv, 4)
+
+
+class TripledForward(nn.Conv1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * super().forward(x)
+
+
+class TripledInside(nn.Conv1d):
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return 3 * super()._conv_forward(x, weight, bias)
+
+
+@pytest.mark.parametrize("kind", [TripledForward, TripledInside])
+def test_convolutions_of_another_map_are_refused(kind: type[nn.Conv1d]) -> None:
+    with pytest.raises(InputError, match="replaced"):
+        convolution_norm_of(kind(1, 1, 1), 4)
+
+
+def test_subclasses_that_keep_the_map_and_parametrised_ones_are_bounded() -> None:
+    class Named(nn.Conv1d):
+        name = "first"
+
+    assert convolution_norm_of(Named(1, 1, 1), 4).upper.value > 0
+    assert convolution_norm_of(nn.utils.parametrizations.weight_norm(nn.Conv1d(1, 1, 1)), 4).upper.value > 0
+
+
+@pytest.mark.parametrize(("m", "n"), SIZES)
+def test_norms_of_maps_to_few_numbers(m: int, n: int) -> None:
+    A = draw(m, m, n)
+    found = jacobian_norm(lambda x: x @ A.T, torch.zeros(2, n, dtype=torch.float64))
+    truth = float(torch.linalg.matrix_norm(A, ord=2))
+    assert bool((found.values <= truth * (1 + 1e-12)).all())
+    assert bool((found.values >= truth * (1 - 1e-9)).all())
