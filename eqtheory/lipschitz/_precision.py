@@ -2,8 +2,10 @@
 
 Autocast, casts and parameters of a narrower type round where the types of arguments and values do not show it, and slopes of close
 pairs are then rounding. So one evaluation is watched: every operation whose result is of a coarser type than one of its operands
-narrows what it was given, and the largest unit roundoff among such results, the arguments and the value counts. Products in single
-precision that the settings of torch allow to be rounded to TensorFloat-32 or bfloat16 count as such. Not seen: what leaves torch
+narrows what it was given, and the largest unit roundoff among such results, the arguments and the value counts. What an operation
+writes into is a result of it, whether it is returned or not. Products in single precision that the settings of torch allow to be
+rounded to TensorFloat-32 or bfloat16 count as such: matrix products have one setting on a GPU, convolutions there have another one,
+and fall back on matrix products. Not seen: what leaves torch
 (numpy), and what a compiled kernel does between its results.
 """
 
@@ -78,12 +80,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         del types
         out = func(*args, **(kwargs or {}))
         finest = min((_unit(t.dtype) for t in _floating((args, kwargs))), default=1.0)
-        for t in _floating(out):
+        for t in _floating((out, _written(func, args, kwargs or {}))):
             unit = _unit(t.dtype)
             if unit > finest:  # narrowed; constants that are made in a narrow type round nothing
                 self.unit = max(self.unit, unit)
             if t.dtype == torch.float32 and func.overloadpacket.__name__ in _PRODUCTS:
-                self.unit = max(self.unit, _products(t.device.type))
+                self.unit = max(self.unit, _products(t.device.type, func.overloadpacket.__name__))
         return out
 
 
@@ -92,15 +94,33 @@ def _floating(nest: Any) -> list[Tensor]:
     return [t for t in leaves if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())]
 
 
-def _products(device: str) -> float:
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that an operation writes into.
+
+    Returns:
+        Tensors, or lists of tensors.
+    """
+    schema = func._schema  # noqa: SLF001  (nothing else says what an operation writes into)
+    if not schema.is_mutable:
+        return []
+    given = {**{spec.name: value for spec, value in zip(schema.arguments, args, strict=False)}, **kwargs}
+    written = [spec.name for spec in schema.arguments if spec.alias_info is not None and spec.alias_info.is_write]
+    return [given[name] for name in written if name in given]
+
+
+def _products(device: str, operation: str) -> float:
     """What products in single precision are rounded to under the settings of torch.
+
+    Args:
+        device: type of the device.
+        operation: one of `_PRODUCTS`.
 
     Returns:
         A unit roundoff.
     """
     try:
         precision = torch.get_float32_matmul_precision()
-        narrow = device == "cuda" and torch.backends.cudnn.allow_tf32
+        narrow = device == "cuda" and "convolution" in operation and torch.backends.cudnn.allow_tf32
     except RuntimeError:  # settings that contradict each other
         return _BRAIN_FLOAT
     if precision == "medium":

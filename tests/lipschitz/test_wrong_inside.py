@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from eqtheory.errors import InputError
 from eqtheory.lipschitz import (
+    Box,
     curve,
     exact_jacobian_norm,
     halved_pairs,
@@ -18,6 +19,9 @@ from eqtheory.lipschitz import (
     pair_lower_bound,
     steepest,
 )
+from eqtheory.lipschitz._precision import _products, watched
+from eqtheory.lipschitz.search._jacobian_norm import local_norms
+from eqtheory.lipschitz.search._kinks import Nearby, lowered_at_kinks
 from eqtheory.norms import Euclidean, Norm, Sum, Sup, Weighted
 from eqtheory.roundoff import Rounding
 from eqtheory.solvers import Anderson
@@ -161,3 +165,104 @@ def test_a_sample_is_worth_the_same_in_any_company(norm: Norm) -> None:
     together = jacobian_norm(f, x, norm=norm, tolerance=0.1).values
     alone = torch.cat([jacobian_norm(f, x[k : k + 1], norm=norm, tolerance=0.1).values for k in range(6)])
     assert torch.allclose(together, alone, rtol=1e-12, atol=0)
+
+
+def nothing(x: Tensor) -> Tensor:
+    """Zero everywhere; autograd's derivative at zero is 1."""
+    return x + torch.relu(-x) - torch.relu(x)
+
+
+ZERO = torch.zeros(1, 1, dtype=torch.float64)
+
+
+def test_no_derivative_is_kept_above_what_pairs_prove() -> None:
+    def f(x: Tensor) -> Tensor:
+        return 9.9 * x + 0.1 * nothing(x)
+
+    for found in (jacobian_norm(f, ZERO).values, exact_jacobian_norm(f, ZERO).value):
+        assert 9.8 <= float(found) <= 9.9
+    generator = torch.Generator().manual_seed(0)
+    assert steepest(lambda y, _: f(y), torch.zeros(4, 1).double(), generator=generator).worst().value <= 9.9
+
+
+def test_kinks_are_judged_by_the_shortest_pairs() -> None:
+    found = jacobian_norm(lambda x: 10 * nothing(x) + 5 * torch.relu(x.abs() - 1e-3), ZERO)
+    assert found.values.tolist() == [0.0]
+
+
+def test_a_norm_is_lowered_where_pairs_confirm_only_a_direction() -> None:
+    """Of `v` the pairs confirm `|J v| = 1`, not the size 2 that was handed in."""
+    x, unit = torch.zeros(1, 2, dtype=torch.float64), 2.0**-53
+    v = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    lowered = lowered_at_kinks(
+        lambda t: t, x, v, torch.full((1,), 2.0).double(), Nearby(Euclidean(), Euclidean()), unit
+    )
+    assert float(lowered.size) == pytest.approx(1.0, rel=1e-9)
+    assert float(lowered.size) <= 1
+
+
+def test_points_that_no_pair_can_judge_are_named() -> None:
+    x = torch.zeros(2, 1, dtype=torch.bfloat16)
+    x[1] = 1
+    for found in (jacobian_norm(nothing, x).bound, exact_jacobian_norm(nothing, x)):
+        assert any("differentiable at 1 of 2 points where rounding lets no pair judge" in t for t in found.assumptions)
+    offset = jacobian_norm(lambda t: nothing(t) + 1e20, ZERO).bound
+    assert any("no pair judge" in text for text in offset.assumptions)
+    assert not any("no pair judge" in text for text in jacobian_norm(nothing, ZERO).bound.assumptions)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_derivatives_are_lowered_by_what_their_type_rounds(dtype: torch.dtype) -> None:
+    for seed in range(20):
+        A = draw(seed, 8, 8).to(dtype)
+        truth = float(torch.linalg.matrix_norm(A.double(), 2))
+        found = jacobian_norm(lambda t, A=A: t @ A.T, draw(seed + 100, 1, 8).to(dtype)).values
+        assert (0.7 if dtype == torch.bfloat16 else 0.95) * truth <= float(found) <= truth
+
+
+def in_part_narrow(t: Tensor) -> Tensor:
+    return t.bfloat16().to(t.dtype) if float(t.abs().max()) < 0.9 else t * 1.0
+
+
+def test_types_are_watched_at_middles() -> None:
+    one = torch.ones(1, 1, dtype=torch.float64)
+    assert halved_pairs(in_part_narrow, -one, 1.3 * one).worst().value <= 1
+
+
+def test_types_are_watched_at_pairs_next_to_points() -> None:
+    """The point itself is not narrowed; what is next to it on either side is, to multiples of 1/128."""
+
+    def f(t: Tensor) -> Tensor:
+        return t + nothing(t - 1.0) if bool((t == 1).all()) else (t + 1e-6 / 2).bfloat16().to(t.dtype)
+
+    x = torch.ones(1, 1, dtype=torch.float64)
+    assert any("no pair judge" in text for text in jacobian_norm(f, x).bound.assumptions)
+
+
+def test_copies_of_lists_are_seen() -> None:
+    def f(t: Tensor) -> Tensor:
+        narrow = torch.zeros_like(t, dtype=torch.bfloat16)
+        torch._foreach_copy_([narrow], [t])
+        return narrow.to(t.dtype)
+
+    assert watched(f, ZERO)[1] == 2.0**-8
+    assert watched(lambda t: torch.zeros_like(t).copy_(t), ZERO)[1] == 2.0**-53
+
+
+def test_slopes_at_corners_of_a_box_are_kept() -> None:
+    A = torch.tensor([[1.0, -3.0], [0.0, 0.0]], dtype=torch.float64)
+    x = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    near = Nearby(Euclidean(), Euclidean(), project=Box(0.0, 1.0).project)
+    found = local_norms(lambda t: t @ A.T, x, Euclidean(), Euclidean(), near=near).values
+    assert found.tolist() == pytest.approx([10**0.5] * 3, rel=1e-6)
+    assert bool((found <= 10**0.5).all())
+
+
+def test_products_on_a_gpu_are_rounded_as_their_own_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "highest")
+    for allowed, convolution in ((True, 2.0**-11), (False, 2.0**-24)):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+        assert _products("cuda", "mm") == 2.0**-24
+        assert _products("cuda", "cudnn_convolution") == convolution
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    assert _products("cuda", "mm") == _products("cuda", "convolution") == 2.0**-11

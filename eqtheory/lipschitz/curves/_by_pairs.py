@@ -3,6 +3,10 @@
 Slopes of pairs are lower bounds on the Lipschitz constant over any set that holds the pair, whatever the iteration does, also where it
 restarts or falls back in one run and not in the other. They say nothing of the local modulus at one of its ends.
 
+**What rounding does to them.** A run rounds at every step, and what it has lost by then is multiplied by the condition of what it solves,
+`1 / (1 - mu)` and more (T14), and by that of the small systems that an adaptive solver solves inside. Neither is known here. Every
+slope is lowered by what *one* evaluation at the end would err by, which is less; so these slopes are **estimates**, and are labelled so.
+
 **How long a pair should be.** With `s` the slope, `r` the size of states and inputs and `h r` the length, rounding accounts for up to
 `4 c u r` of the gap `s h r`, where evaluations err by at most `c u` times the sizes of state and input (`c = 64` is assumed). For slopes
 and sizes of order one the part lost to rounding is `4 c u / h`, and slopes change over the pair by a part of order `h`: the sum is least
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import torch
 
+from eqtheory.bounds import Evidence
 from eqtheory.errors import InputError
 from eqtheory.lipschitz._precision import coarsest_unit, watched
 from eqtheory.lipschitz._witness import ASSUMED_ROUNDINGS, certified_slopes
@@ -81,8 +86,10 @@ def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Cu
         how=f"pairs of x and x + {length:.2g} (1 + |x|) w along {width} directions w",
         exact=False,
         rests_on=(
-            f"y_t is known to {ASSUMED_ROUNDINGS:g} unit roundoffs (of the coarsest type inside) of its size and that of x",
+            f"y_t is taken to be known to {ASSUMED_ROUNDINGS:g} unit roundoffs (of the coarsest type inside) of its size and that of x; "
+            "rounding that accumulates over the steps or grows with the condition 1 / (1 - mu) is not accounted for",
         ),
+        evidence=Evidence.ESTIMATED,
         evaluations=torch.tensor(spent),
         assumptions=("the iteration adapts to the input: no upper side (N8)",),
     )

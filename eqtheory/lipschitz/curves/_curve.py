@@ -12,7 +12,8 @@ so all `t = 1..T` cost `O(T)` evaluations instead of `O(T^2)`. For every `t` and
   the step of T4 and T4b on balls that shrink to `x`, with `R_t = |y_t(x)|`. A factor `mu` that depends on the input has to be upper
   semicontinuous for that, and to say so. Iterations whose weights adapt have no such bound (N8), and no derivative that could be
   trusted across restarts: their lower side comes from pairs of runs. A pair is a finite distance apart, so that its slope bounds the
-  Lipschitz constant over any set that holds it, and the local modulus only where slopes do not change over that distance.
+  Lipschitz constant over any set that holds it, and the local modulus only where slopes do not change over that distance. Rounding
+  inside a solver grows with the condition of what it solves, which is not known, so that slopes of pairs are estimates.
 
 A curve names its iteration: the same operator grows at another rate under another solver.
 

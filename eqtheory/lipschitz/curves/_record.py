@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from eqtheory.bounds import Evidence
 from eqtheory.lipschitz.curves._block import Block, norm_of_block
 from eqtheory.lipschitz.curves._findings import Finding, Shape, Tail, depends_on_start, levels_off, turns
 from eqtheory.lipschitz.curves._iteration import Iteration, last_iterate, name_of
@@ -131,7 +132,14 @@ class Record:
         return torch.tensor(self._steps)
 
     def finish(
-        self, *, how: str, exact: bool, rests_on: tuple[str, ...], evaluations: Tensor, assumptions: tuple[str, ...]
+        self,
+        *,
+        how: str,
+        exact: bool,
+        rests_on: tuple[str, ...],
+        evaluations: Tensor,
+        assumptions: tuple[str, ...],
+        evidence: Evidence = Evidence.PROVED,
     ) -> Curve:
         """Make the curve.
 
@@ -141,6 +149,7 @@ class Record:
             rests_on: what it rests on.
             evaluations: of the operator up to every step, per sample.
             assumptions: what the upper side rests on, or why there is none.
+            evidence: whether the lower side is proved or estimated.
 
         Returns:
             The curve.
@@ -152,6 +161,7 @@ class Record:
             how=how,
             exact=exact,
             rests_on=rests_on,
+            evidence=evidence,
             norms=(self.task.block.norm.name, self.norm.name),
             steps=self.steps,
             lower=slopes,

@@ -26,8 +26,9 @@ class Curve:
         exact: whether the lower side is the norm of the whole derivative.
         norms: names of the norms on inputs and states.
         steps: the iterations `t`, shape `(k,)`.
-        lower: lower bounds at each sample, shape `(k, batch)`: by derivatives, on the local modulus of `y_t`; by pairs (where the
-            iteration adapts), on the Lipschitz constant of `y_t` over any set that holds the sample and the points that `how` tells.
+        lower: slopes at each sample, shape `(k, batch)`: by derivatives, lower bounds on the local modulus of `y_t`; by pairs (where the
+            iteration adapts), estimates of the slopes of `y_t` over the pairs that `how` tells, which rounding inside the solver can
+            exceed by more than is subtracted.
         upper: upper bounds on it by T4 or T4b, float64, the same shape; `None` where there are none.
         residual: `|G(y_t, x) - y_t|`, infinite from the step on at which a sample left the range of the type, shape `(k, batch)`.
         error: distance to the target, where one was given.
@@ -38,6 +39,7 @@ class Curve:
         rests_on: what the lower side rests on.
         findings: what was noticed.
         assumptions: what the upper side rests on, or why there is none.
+        evidence: whether the lower side is proved or estimated.
 
     Raises:
         BoundOrderError: a lower side exceeds the upper side.
@@ -57,6 +59,7 @@ class Curve:
     rests_on: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     assumptions: tuple[str, ...] = ()
+    evidence: Evidence = Evidence.PROVED
 
     def __post_init__(self) -> None:
         if self.upper is None:
@@ -72,9 +75,9 @@ class Curve:
             raise BoundOrderError(message)
 
     def worst(self) -> Tensor:
-        """The largest lower bound of the batch at every step: one on the Lipschitz constant over any convex set with the samples inside.
+        """The largest slope of the batch at every step, on the Lipschitz constant over any convex set with the samples inside.
 
-        Where the bounds are those of pairs, the set has to hold these.
+        A lower bound where `evidence` is proved. Where slopes are those of pairs, the set has to hold these, and it is an estimate.
 
         Returns:
             Shape `(k,)`.
@@ -88,7 +91,7 @@ class Curve:
             t: one of `steps`.
 
         Returns:
-            A bracket, or the lower bound alone where there is no upper one.
+            A bracket, or the lower bound alone where there is no upper one; an estimate where slopes are estimated.
 
         Raises:
             InputError: `t` was not looked at.
@@ -101,7 +104,8 @@ class Curve:
         row = int(rows[0])
         name = self.norms[0] if self.norms[0] == self.norms[1] else f"{self.norms[0]} to {self.norms[1]}"
         how = f"{self.iteration}: {self.how}"
-        lower = Bound(self.lower[row], Side.LOWER, how, Evidence.PROVED, name, self.rests_on)
+        side = Side.ESTIMATE if self.evidence is Evidence.ESTIMATED else Side.LOWER
+        lower = Bound(self.lower[row], side, how, self.evidence, name, self.rests_on)
         if self.upper is None:
             return lower
         evidence = Evidence.PROVED if all("declared" not in text for text in self.assumptions) else Evidence.DECLARED
@@ -110,10 +114,10 @@ class Curve:
         )
 
     def __str__(self) -> str:
-        worst = self.worst()
+        worst, sign = self.worst(), "~" if self.evidence is Evidence.ESTIMATED else ">="
         lines = [
             f"{self.iteration}: slopes of x -> y_t(x) in {self.norms[0]} to {self.norms[1]}, {self.lower.shape[1]} samples, by {self.how}",
-            f"  t = {int(self.steps[0])}: >= {float(worst[0]):.4g}    t = {int(self.steps[-1])}: >= {float(worst[-1]):.4g}"
+            f"  t = {int(self.steps[0])}: {sign} {float(worst[0]):.4g}    t = {int(self.steps[-1])}: {sign} {float(worst[-1]):.4g}"
             + ("" if self.upper is None else f", <= {float(self.upper[-1].amax()):.4g}"),
             *(f"  {finding}" for finding in self.findings),
         ]
@@ -144,6 +148,7 @@ class Curve:
             "upper": listed(self.upper),
             "residual": listed(self.residual),
             "error": listed(self.error),
+            "evidence": self.evidence.value,
             "rests_on": self.rests_on,
             "findings": [str(finding) for finding in self.findings],
             "assumptions": list(self.assumptions),
@@ -170,7 +175,8 @@ class Curve:
             axes = figure.subplots(1, 2)
         left, right = axes
         t = self.steps.tolist()
-        _fan(left, t, self.lower, "C0", "|Dy_t|" if self.exact else "lower bound on |Dy_t|")
+        label = "estimate of |Dy_t|" if self.evidence is Evidence.ESTIMATED else "lower bound on |Dy_t|"
+        _fan(left, t, self.lower, "C0", "|Dy_t|" if self.exact else label)
         if self.upper is not None:
             left.plot(t, self.upper.amax(dim=1).tolist(), "C3--", label="upper bound (T4)")
         left.set(xlabel="iterations t", ylabel="slope of x to y_t(x)", title=_short(self.iteration))

@@ -29,7 +29,7 @@ from eqtheory.errors import NonFiniteError
 from eqtheory.lipschitz._matrix_norm import operator_norm
 from eqtheory.lipschitz._precision import watched
 from eqtheory.lipschitz._witness import Map, Witnessed, labelled, values_of, watched_values
-from eqtheory.lipschitz.search._kinks import Nearby, lowered_at_kinks
+from eqtheory.lipschitz.search._kinks import Lowered, Nearby, lowered_at_kinks
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm
 from eqtheory.operators import Linearization
@@ -38,8 +38,8 @@ from eqtheory.validate import batch_of, count, positive
 __all__ = ["dense_jacobian", "exact_jacobian_norm", "jacobian_norm", "local_norms"]
 
 _ROUNDED = (
-    "differentiable at the points, as far as pairs next to them can tell (slopes that no pair shows are lowered)",
-    "derivatives rounded to the type they were computed in",
+    "as steep at the points as the pairs next to them by which norms of derivatives are lowered",
+    "derivatives and evaluations err by at most 64 unit roundoffs (of the coarsest type inside), or as declared",
 )
 _RESTARTS = 6
 _ASCENTS = 8
@@ -148,18 +148,15 @@ def local_norms(
     at = Linearization(lambda y, _: function(y), x, None)
     if isinstance(norm, Euclidean) and isinstance(output_norm, Euclidean):
         found = _lanczos(at, x, values, tolerance, max_iterations, source)
-        along = found.values
     elif _fits(x, values):
-        found, along = _written_down(at, x, values, norm, output_norm)
+        found = _written_down(at, x, values, norm, output_norm)
     else:
         found = _ascent(at, x, norm, output_norm, source)
-        along = found.values
     if found.direction is None:  # never: all three know one
         return found
-    size, taken = lowered_at_kinks(
-        function, x, values, found.direction, along, found.values, near or Nearby(norm, output_norm), unit
-    )
-    return replace(found, bound=replace(found.bound, value=size), evaluations=found.evaluations + taken)
+    lowered = lowered_at_kinks(function, x, found.direction, found.values, near or Nearby(norm, output_norm), unit)
+    bound = replace(found.bound, value=lowered.size, assumptions=(*found.bound.assumptions, *lowered.assumptions))
+    return replace(found, bound=bound, evaluations=found.evaluations + lowered.evaluations)
 
 
 def _fits(x: Tensor, values: Tensor) -> bool:
@@ -212,12 +209,14 @@ def exact_jacobian_norm(
     room = max(1, _ENTRIES // max(1, x[0].numel() * values[0].numel()))
     for rows in torch.split(torch.arange(x.shape[0], device=x.device), room):
         at, image = x[rows], values[rows]
-        local, along = _written_down(Linearization(lambda y, _: function(y), at, None), at, image, chosen, out)
+        local = _written_down(Linearization(lambda y, _: function(y), at, None), at, image, chosen, out)
         if bool(torch.isnan(local.values).any()):
             raise NonFiniteError("function", "a derivative that is not finite", "finite derivatives at x", "move x")
         v = torch.zeros_like(at) if local.direction is None else local.direction
-        found.append(lowered_at_kinks(function, at, image, v, along, local.values, near, unit)[0])
-    return labelled(torch.cat(found), "Jacobian written down", chosen, out, *_ROUNDED)
+        found.append(lowered_at_kinks(function, at, v, local.values, near, unit))
+    size, unjudged = torch.cat([part.size for part in found]), torch.cat([part.unjudged for part in found])
+    rests_on = (*_ROUNDED, *Lowered(size, unjudged, 0).assumptions)
+    return labelled(size, "Jacobian written down", chosen, out, *rests_on)
 
 
 def _dense(at: Linearization, x: Tensor, values: Tensor) -> Tensor:
@@ -232,26 +231,26 @@ def _dense(at: Linearization, x: Tensor, values: Tensor) -> Tensor:
     return torch.stack(parts, dim=1 if rows else 2)
 
 
-def _written_down(at: Linearization, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> tuple[Witnessed, Tensor]:
-    """The norm of the matrix, a direction on which it is large, and how large.
+def _written_down(at: Linearization, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> Witnessed:
+    """The norm of the matrix, and a direction on which it is large.
 
     Returns:
-        The bounds with directions, and `|J v|`.
+        The bounds with directions.
     """
     J = _dense(at, x, values)
     good = torch.isfinite(J).flatten(1).all(dim=1)
     J = torch.where(spread(good, J), J, 0.0)
     size = operator_norm(J, norm=norm, output_norm=out).lower.value.to(x.dtype)
     bound = labelled(torch.where(good, size, torch.nan), "Jacobian written down", norm, out, *_ROUNDED)
-    v, along = _largest_direction(J, x, values, norm, out)
-    return Witnessed(bound, x, direction=v, evaluations=1 + min(J.shape[1:])), along
+    v = _largest_direction(J, x, values, norm, out)
+    return Witnessed(bound, x, direction=v, evaluations=1 + min(J.shape[1:]))
 
 
-def _largest_direction(J: Tensor, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Tensor]:
+def _largest_direction(J: Tensor, x: Tensor, values: Tensor, norm: Norm, out: Norm) -> Tensor:
     """The best of the basis vectors, the vectors aligned with rows, and the leading singular vector.
 
     Returns:
-        Vectors of the shape of `x`, and the norms of their images over their own.
+        Vectors of the shape of `x`.
     """
     batch, m, n = J.shape
 
@@ -275,7 +274,7 @@ def _largest_direction(J: Tensor, x: Tensor, values: Tensor, norm: Norm, out: No
         found = images(v).nan_to_num(nan=0.0)
         best = torch.where((found > size).unsqueeze(1), v, best)
         size = torch.maximum(found, size)
-    return best.reshape(x.shape), size
+    return best.reshape(x.shape)
 
 
 def _lanczos(

@@ -275,16 +275,17 @@ def halve(
         The largest certified slopes, and the ends they belong to.
     """
     low, high, (f_low, unit_a), (f_high, unit_b) = a, b, watched(evaluate, a), watched(evaluate, b)
+    unit = max(unit_a, unit_b)
 
     def slopes(f_low: Tensor, f_high: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        unit = max(unit_a, unit_b)
         return certified_slopes(f_low, f_high, low, high, norm, output_norm, rounding, magnitude, unit=unit)
 
     best = slopes(f_low, f_high, a, b).nan_to_num(nan=0.0)
     best_a, best_b = a, b
     for _ in range(halvings):
         middle = low + (high - low) / 2
-        f_middle = evaluate(middle)
+        f_middle, seen = watched(evaluate, middle)
+        unit = max(unit, seen)
         # The halves have the same length, so the larger gap is the steeper half.
         first = output_norm(f_middle - f_low) >= output_norm(f_high - f_middle)
         long = norm(high - low) >= 2 * separation

@@ -163,8 +163,10 @@ def test_pairs_do_not_pass_for_derivatives() -> None:
     pairs = curve(lambda y, x: 0.5 * y + x, ONE, 4, y0=0 * ONE, iteration=Anderson(1), perturbation=0.25).at(4)
     assert isinstance(pairs, Bound)
     assert "pairs of x and x + 0.25 (1 + |x|) w" in pairs.method
-    assert pairs.assumptions == (
-        "y_t is known to 64 unit roundoffs (of the coarsest type inside) of its size and that of x",
+    (rests_on,) = pairs.assumptions
+    assert (
+        "y_t is taken to be known to 64 unit roundoffs (of the coarsest type inside) of its size and that of x"
+        in rests_on
     )
     tangents = curve(lambda y, x: 0.5 * y + x, ONE, 4, y0=0 * ONE).at(4)
     assert isinstance(tangents, Bound)
@@ -244,3 +246,19 @@ def test_weighted_norms_are_equal_by_value() -> None:
     x = torch.ones(1, 2).double()
     assert curve(Stretched(), x, 3, input_norm=same).upper is not None
     assert curve(Stretched(), x, 3, input_norm=other).upper is None
+
+
+def test_slopes_of_pairs_are_estimates_since_rounding_grows_with_the_condition() -> None:
+    """`y - 1e-4 (y - x)` has slopes of at most 1 in `x`; rounding makes more of them, times `1 / (1 - mu) = 1e4`."""
+    x = torch.randn(32, 1, generator=torch.Generator().manual_seed(0))
+    found = curve(lambda y, x: y - 1e-4 * (y - x), x, [2, 5, 50], y0=0 * x, iteration=Anderson())
+    assert float(found.worst().max()) > 1  # what rounding does
+    end = found.at(50)
+    assert isinstance(end, Bound)
+    assert end.side is Side.ESTIMATE
+    assert end.evidence is found.evidence is Evidence.ESTIMATED
+    assert "condition" in str(end)
+    assert ">=" not in str(found)
+    assert found.to_dict()["evidence"] == "estimated from samples"
+    proved = curve(lambda y, x: 0.5 * y + x, ONE, 4, y0=0 * ONE)
+    assert proved.evidence is Evidence.PROVED
