@@ -5,7 +5,9 @@ to it are no uniform contraction (N1, `softplus`), and no finite computation tel
 part of the statement.
 
 **(R2)** at budget `B`: no two inputs have slope above `B (1 + |y|)`; where `L0, L1` are declared, none above `L0 + L1 |y|`. The
-map that is searched is `G(y, x) / w(y)` with the weight `w = 1 + |y|` or `L0 + L1 |y|`, over inputs, with states as parameters.
+map that is searched is `G(y, x) / w(y)` with the weight `w = 1 + |y|` or `L0 + L1 |y|`, over inputs, with states as parameters. Where
+`L0 = L1 = 0` is declared, the weight is one, and every slope above zero refutes; where the weight is zero at a state alone, a small one
+takes its place, which makes slopes smaller than they are.
 
 Refutations are by pairs of values alone, so a wrong derivative can mislead the search and not the verdict.
 """
@@ -41,6 +43,7 @@ from eqtheory.nests import spread
 __all__ = ["DECLARED", "Attack", "attack_R1", "attack_R2"]
 
 DECLARED = "the declared budget"
+_NOTHING = "1 (a budget of zero is declared)"
 _SEPARATION = 1e-14
 
 
@@ -55,7 +58,8 @@ class Attack:
         upper: what is proved or declared, if anything.
         witness: the pairs, the steepest first.
         note: one line on what else was seen.
-        per: what the lower side is a multiple of: `1 + |y|`, or `DECLARED`, while the upper side is `L0` itself; empty where it is a slope.
+        per: what the lower side is a multiple of: `1 + |y|`, or `DECLARED`, while the upper side is `L0` itself; empty where it is a slope,
+            and a text that begins with 1 where it is one because a budget of zero is declared.
     """
 
     verdict: Verdict
@@ -149,7 +153,7 @@ def attack_R2(subject: Subject, proof: Proof, budget: float, search: Search, gen
         The attack on (R2); `None` where an input has no coordinates.
     """
     found = _attacked_R2(subject, proof, budget, search, generator)
-    per = "1 + |y|" if declared_budget(subject) is None else DECLARED
+    per = {None: "1 + |y|", (0.0, 0.0): _NOTHING}.get(declared_budget(subject), DECLARED)
     return None if found is None else replace(found, per=per)
 
 
@@ -170,21 +174,26 @@ def _attacked_R2(subject: Subject, proof: Proof, budget: float, search: Search, 
         return None
     wider = decades(subject, generator)
     declared = declared_budget(subject)
+    nothing = declared == (0.0, 0.0)
     shape = subject.y.shape
 
     def weight(y: Tensor) -> Tensor:
         size = subject.norm(y)
-        return 1 + size if declared is None else declared[0] + declared[1] * size
+        if declared is None:
+            return 1 + size
+        if nothing:
+            return torch.ones_like(size)
+        w = declared[0] + declared[1] * size
+        return torch.where(w > 0, w, torch.finfo(w.dtype).tiny ** 0.25)
 
     def scaled(flat: Tensor, p: Tensor) -> Tensor:
         y = p[:, :-1].reshape(-1, *shape[1:])
         value = wider.at(y, flat, p[:, -1])
-        w = weight(y)
-        return value / spread(torch.where(w > 0, w, torch.finfo(w.dtype).tiny), value)
+        return value / spread(weight(y), value)
 
     def terms(flat: Tensor, p: Tensor) -> Tensor:
         y = p[:, :-1].reshape(-1, *shape[1:])
-        return (subject.input_norm(flat) + subject.norm(y)) / weight(y).clamp_min(torch.finfo(y.dtype).tiny)
+        return (subject.input_norm(flat) + subject.norm(y)) / weight(y)
 
     how = replace(
         search if proof.L0 is None else replace(search, rounds=min(2, search.rounds), steps=min(20, search.steps)),
@@ -197,8 +206,10 @@ def _attacked_R2(subject: Subject, proof: Proof, budget: float, search: Search, 
     )
     found = pairs_only(steepest(scaled, wider.flat, with_rows(wider), search=how, generator=generator))
     lower, trials = found.worst(), found.evaluations
-    limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (1.0, DECLARED)
-    margin, claimed = 1 - float(lower.value) / limit, declared_bound(subject, "L0")
+    limit, words = (budget, f"{budget:g} (1 + |y|)") if declared is None else (0.0 if nothing else 1.0, DECLARED)
+    # To a limit of zero there is no relative margin.
+    margin = 0.0 - float(lower.value) if nothing else 1 - float(lower.value) / limit
+    claimed = declared_bound(subject, "L0")
     proved, note = consistent(lower, proof.L0) if declared is None else (proof.L0, "")
     method = f"search by pairs, points and halving, against {words}"
     if proved is None and note:  # a proof for exact arithmetic against computed values decides neither way

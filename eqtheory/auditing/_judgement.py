@@ -152,6 +152,11 @@ def declared_factors(subject: Subject, found: Witnessed) -> Tensor | None:
 
 
 def declared_budget(subject: Subject) -> tuple[float, float] | None:
+    """Declared budgets, raised by what rounding may add; both are zero where the input is declared not to matter.
+
+    Returns:
+        `L0` and `L1`; `None` where none are declared that could be refuted.
+    """
     declared = subject.G.regularity
     if declared is None:
         return None
@@ -161,7 +166,7 @@ def declared_budget(subject: Subject) -> tuple[float, float] | None:
     ):
         return None
     values = tuple(float(b.value) for b in bounds)
-    if not all(v < float("inf") for v in values) or sum(values) == 0:
+    if not all(v < float("inf") for v in values):
         return None
     return values[0] * (1 + 1e-9), values[1] * (1 + 1e-9)
 

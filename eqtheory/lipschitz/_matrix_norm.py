@@ -227,8 +227,11 @@ def _scaled(matrix: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Norm, Norm, 
     ones = torch.ones(1, dtype=torch.float64, device=plain.device)
     columns = _weights(norm, plain.shape[-1]).to(ones) if isinstance(norm, Weighted) else ones
     rows = _weights(out, plain.shape[-2]).to(ones) if isinstance(out, Weighted) else ones
-    A = plain * (rows.unsqueeze(-1) / columns)
-    lost = (plain != 0) & ((A.abs() < 1e-290) | ~torch.isfinite(A))
+    # Digits are lost where a number on the way leaves the normal range: of the two ways one is taken that keeps within it.
+    ratio, product = rows.unsqueeze(-1) / columns, plain * rows.unsqueeze(-1)
+    by_ratio = _has_all_digits(ratio)
+    A = torch.where(by_ratio, plain * ratio, product / columns)
+    lost = (plain != 0) & ~(_has_all_digits(A) & (by_ratio | _has_all_digits(product)))
     if bool(lost.any()):
         raise InputError(
             "weights", "weights that take entries out of the range of float64", "milder ones", "rescale them"
@@ -238,6 +241,10 @@ def _scaled(matrix: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Norm, Norm, 
     # Each entry is off by gamma_2 of its size, and the norm of |A| is at most sqrt(min(m, n)) times that of A in each pair here.
     slack = gamma(2, torch.float64) * 2 * min(A.shape[-2:]) ** 0.5
     return A, inner, outer, slack
+
+
+def _has_all_digits(t: Tensor) -> Tensor:
+    return (t.abs() >= 1e-290) & torch.isfinite(t)
 
 
 def _weights(norm: Weighted, length: int) -> Tensor:

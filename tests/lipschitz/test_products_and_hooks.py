@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from eqtheory.lipschitz import (
     convolution_norm_of,
     jacobian_norm,
     layer_constant,
+    operator_norm,
     product_of_norms,
     propagated_lipschitz,
 )
+from eqtheory.norms import Weighted
 
 SIZES = [(1, 1000), (2, 1000), (5, 40), (7, 8)]
 
@@ -124,3 +127,25 @@ def test_norms_of_maps_to_few_numbers(m: int, n: int) -> None:
     truth = float(torch.linalg.matrix_norm(A, ord=2))
     assert bool((found.values <= truth * (1 + 1e-12)).all())
     assert bool((found.values >= truth * (1 - 1e-9)).all())
+
+
+@pytest.mark.parametrize(
+    ("entry", "inside", "outside"),
+    [(1e35, 1.3e160, 1e-160), (3.7, 1.7e-150, 1.1e-153), (1.9e-100, 1.3e-200, 1.1e-201), (0.0, 1e-200, 1e200)],
+)
+def test_weights_whose_quotients_leave_the_normal_range(entry: float, inside: float, outside: float) -> None:
+    found = operator_norm(
+        entry * torch.eye(2, dtype=torch.float64),
+        norm=Weighted(torch.tensor([inside] * 2, dtype=torch.float64)),
+        output_norm=Weighted(torch.tensor([outside] * 2, dtype=torch.float64)),
+    )
+    truth = Fraction(entry) * Fraction(outside) / Fraction(inside)
+    assert Fraction(float(found.lower.value)) <= truth <= Fraction(float(found.upper.value))
+    assert float(found.lower.value) >= float(truth) * (1 - 1e-9)
+    assert float(found.upper.value) <= float(truth) * (1 + 1e-9)
+
+
+def test_weights_that_lose_digits_both_ways_are_refused() -> None:
+    inside, outside = (Weighted(torch.tensor([w], dtype=torch.float64)) for w in (1e155, 1e-160))
+    with pytest.raises(InputError, match="range"):
+        operator_norm(torch.tensor([[1e-170]], dtype=torch.float64), norm=inside, output_norm=outside)
