@@ -280,8 +280,7 @@ def halve(
     def slopes(f_low: Tensor, f_high: Tensor, low: Tensor, high: Tensor) -> Tensor:
         return certified_slopes(f_low, f_high, low, high, norm, output_norm, rounding, magnitude, unit=unit)
 
-    best = slopes(f_low, f_high, a, b).nan_to_num(nan=0.0)
-    best_a, best_b = a, b
+    best, best_a, best_b = slopes(f_low, f_high, a, b).nan_to_num(nan=0.0), a, b
     for _ in range(halvings):
         middle = low + (high - low) / 2
         f_middle, seen = watched(evaluate, middle)
