@@ -92,12 +92,11 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
     if count("squarings", squarings, "pass for example squarings=24") > _MOST:
         raise InputError("squarings", str(squarings), f"at most {_MOST}", "rounding makes more than 30 useless")
     n = J.shape[-1]
-    values = torch.linalg.eigvals(J)
-    order = values.abs().argsort(dim=-1, descending=True)
     upper = torch.full(J.shape[:-2], torch.inf, dtype=J.dtype, device=J.device)
     lower = torch.zeros_like(upper)
     # J^k is 2^exponent B, off by at most 2^exponent error; powers of two scale exactly and keep squares in range.
     B, exponent, lost = balanced(J)
+    values = _eigenvalues(B, exponent)
     error = torch.where(lost, n * 2.0**-1072, torch.zeros_like(upper))
     for j in range(squarings + 1):
         k = 2.0**j
@@ -129,7 +128,19 @@ def spectral_radius(matrix: Tensor, *, squarings: int = _SQUARINGS) -> SpectralR
         Bound(lower, Side.LOWER, "traces of powers", Evidence.PROVED),
         Bound(upper, Side.UPPER, "norms of powers", Evidence.PROVED),
     )
-    return SpectralRadius(bracket, values.gather(-1, order))
+    return SpectralRadius(bracket, values)
+
+
+def _eigenvalues(B: Tensor, exponent: Tensor) -> Tensor:
+    """Eigenvalues of `2^exponent B`, which is balanced: those of what it was balanced from may not be found, or be far off.
+
+    Returns:
+        Complex numbers, the largest first.
+    """
+    values = torch.linalg.eigvals(B)
+    order = values.abs().argsort(dim=-1, descending=True)
+    parts = torch.view_as_real(values.gather(-1, order))
+    return torch.view_as_complex(scaled(parts, exponent[..., None, None]))
 
 
 def _binary_order(size: Tensor) -> Tensor:

@@ -44,6 +44,10 @@ class Regularity:
     rounding: Rounding | None = None
 
     def __post_init__(self) -> None:
+        for name, budget in (("L0", self.L0), ("L1", self.L1)):
+            if not isinstance(budget, Bound):
+                came, remedy = type(budget).__name__, "bound it over all inputs, or clip the state"
+                raise InputError(name, came, "a Bound: (R2) holds with one budget for all inputs", remedy)
         for name, bound in (("mu", self.mu), ("L0", self.L0), ("L1", self.L1)):
             if bound.side is Side.LOWER:
                 raise InputError(

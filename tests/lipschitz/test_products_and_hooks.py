@@ -20,8 +20,10 @@ from eqtheory.lipschitz import (
     operator_norm,
     product_of_norms,
     propagated_lipschitz,
+    spectral_radius,
 )
-from eqtheory.norms import Weighted
+from eqtheory.lipschitz.curves._block import input_block
+from eqtheory.norms import Euclidean, Weighted
 
 SIZES = [(1, 1000), (2, 1000), (5, 40), (7, 8)]
 
@@ -149,3 +151,22 @@ def test_weights_that_lose_digits_both_ways_are_refused() -> None:
     inside, outside = (Weighted(torch.tensor([w], dtype=torch.float64)) for w in (1e155, 1e-160))
     with pytest.raises(InputError, match="range"):
         operator_norm(torch.tensor([[1e-170]], dtype=torch.float64), norm=inside, output_norm=outside)
+
+
+def test_eigenvalues_of_badly_scaled_matrices() -> None:
+    found = spectral_radius(torch.tensor([[0, 1e250], [1e-250, 0]], dtype=torch.float64))
+    assert float(found.estimate.value) == pytest.approx(1.0, rel=1e-12)
+    generator = torch.Generator().manual_seed(0)
+    for k in range(40):
+        n = 2 + k % 5
+        exponents = torch.randint(-300, 300, (n, n), generator=generator).double()
+        found = spectral_radius(torch.randn(n, n, generator=generator, dtype=torch.float64) * 10**exponents)
+        low, high = float(found.bracket.lower.value), float(found.bracket.upper.value)
+        assert low * (1 - 1e-6) <= float(found.estimate.value) <= high * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tangents_in_half_precision_are_not_too_long(dtype: torch.dtype) -> None:
+    block = input_block(torch.zeros(2, 20, dtype=dtype), None, Euclidean(), None)
+    assert block.directions.dtype == dtype
+    assert 0.98 <= float(torch.linalg.matrix_norm(block.directions[:, 0].double(), ord=2)) <= 1

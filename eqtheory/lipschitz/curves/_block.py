@@ -12,6 +12,7 @@ from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz._matrix_norm import operator_norm
 from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Norm, host_sees, rows_of
+from eqtheory.roundoff import unit_roundoff
 from eqtheory.validate import require_finite
 
 __all__ = ["Block", "input_block", "norm_of_block"]
@@ -79,8 +80,23 @@ def input_block(flat: Tensor, block: int | Tensor | None, norm: Norm, generator:
     if not isinstance(norm, Euclidean):
         rows = rows / norm(rows).unsqueeze(1)
     elif not spans:
-        rows = torch.linalg.qr(rows.T)[0].T
+        rows = _orthonormal(rows)
     return Block(rows.unsqueeze(1).expand(-1, batch, -1).contiguous(), norm, spans)
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    """Orthonormal tangents with the same span; in half precision, where there are no decompositions, up to rounding.
+
+    Entries rounded by `u` move `K` orthonormal rows by at most `u sqrt(K)` in the Frobenius norm, so that they are shrunk by
+    twice as much first (the product rounds once more): what is stored has norm at most one, and nothing seen by it is too large.
+
+    Returns:
+        The shape of `rows`.
+    """
+    if rows.dtype not in {torch.float16, torch.bfloat16}:
+        return torch.linalg.qr(rows.T)[0].T
+    found = torch.linalg.qr(rows.T.float())[0].T
+    return (found / (1 + 2 * unit_roundoff(rows.dtype) * rows.shape[0] ** 0.5)).to(rows)
 
 
 def norm_of_block(V: Tensor, block: Block, norm: Norm) -> Tensor:

@@ -1,4 +1,4 @@
-"""A declared budget of zero is a statement like any other: the input does not matter, and one slope refutes it."""
+"""Declarations at the edge: a budget of zero, which one slope refutes, and budgets that are functions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from eqtheory import audit
-from eqtheory.bounds import VerdictKind
+from eqtheory.bounds import Bound, Evidence, LocalBound, Side, VerdictKind
+from eqtheory.errors import InputError
 from eqtheory.lipschitz import Search
+from eqtheory.norms import Euclidean
 from eqtheory.operators import FunctionOperator, Regularity
 
 QUICK = Search(steps=5, rounds=1, kept=4)
@@ -45,3 +47,17 @@ def test_a_budget_of_zero_at_one_state_is_refuted_there() -> None:
     G = FunctionOperator(lambda y, x: 0.5 * y + x, regularity=Regularity.declared(mu=0.5, L0=0.0, L1=2.0))
     found = audit(G, at_zero, samples=16, search=QUICK, steps=3)
     assert found.verdicts["R2"].kind is VerdictKind.REFUTED
+
+
+def local(value: float) -> LocalBound:
+    return LocalBound(lambda x: torch.full((len(x),), value), Side.UPPER, "argument", Evidence.DECLARED, "l2")
+
+
+ONE = Bound(1.0, Side.UPPER, "argument", Evidence.DECLARED, "l2")
+
+
+@pytest.mark.parametrize("name", ["L0", "L1"])
+def test_budgets_that_depend_on_the_input_are_refused(name: str) -> None:
+    budgets = {"L0": ONE, "L1": ONE, name: local(1.0)}
+    with pytest.raises(InputError, match=f"{name}.*LocalBound"):
+        Regularity(local(0.5), budgets["L0"], budgets["L1"], Euclidean(), Euclidean())  # type: ignore[arg-type]
