@@ -80,7 +80,7 @@ def _contraction(
         # tanh is flat far from zero, and rounding of the state enters its slope.
         scale=1.0 if activation == "tanh" else scale,
         seed=seed,
-        regime=f"{shape} / {activation} / {norm.name}",
+        regime=f"{shape} / {activation} / {norm.name.partition(' #')[0]}",
         constants=constants,
         norm=norm,
         factor=mu,
