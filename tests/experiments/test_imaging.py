@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from eqtheory.constructions import CircularBlur
-from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
-from experiments.common.checkpoints import load_module, load_tensors, random_generator, save_tensors
+from eqtheory.errors import InputError, NonFiniteError
+from experiments.common.checkpoints import load_tensors, random_generator, save_tensors
 from experiments.common.record import load_preset
-from experiments.common.training import Schedule, train
 from experiments.imaging.adapters import PhysicsMap, denoiser_step
 from experiments.imaging.classical import Peer, peers, plug_and_play, tune
 from experiments.imaging.curves import wave_tangents
@@ -29,10 +22,9 @@ from experiments.imaging.denoising import new_denoiser, pretrain
 from experiments.imaging.figures import draw
 from experiments.imaging.inspection import audited, gradient_biases
 from experiments.imaging.measure import FOLDER, measure
-from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
+from experiments.imaging.models import ImplicitModel, Unrolled, observe
 from experiments.imaging.photographs import (
     Photographs,
-    as_photograph,
     bundled,
     kernel_of_reference,
     load_folder,
@@ -227,191 +219,6 @@ def test_shipped_models_are_small_and_were_trained_by_this_preset() -> None:
         assert about["config"]["photographs"] == "bsds500, train"
         assert about["config"]["seed"] == config["seeds"][0]
         load(name, Run(config, config["seeds"][0], FOLDER / "nothing"), FOLDER / "results")
-
-
-# Killing and resuming.
-
-
-def quadratic(steps: int, folder: Path, watch: Callable[[int, float], None] | None = None) -> Tensor:
-    module = torch.nn.Linear(3, 2)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(torch.linspace(-1, 1, p.numel()).reshape(p.shape))
-
-    def loss(step: int) -> Tensor:
-        x = torch.randn(4, 3, generator=random_generator(7, step))
-        return (module(x) - x[:, :2]).square().mean()
-
-    train(
-        module,
-        loss,
-        Schedule(steps, 1e-2, every=3),
-        checkpoint=folder / "run.safetensors",
-        config={"a": 1},
-        watch=watch,
-    )
-    return torch.cat([p.detach().flatten() for p in module.parameters()])
-
-
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path) -> None:
-    class KilledError(Exception):
-        pass
-
-    def kill(step: int, _: float) -> None:
-        if step == 6:
-            raise KilledError
-
-    whole = quadratic(20, tmp_path / "whole")
-    with pytest.raises(KilledError):
-        quadratic(20, tmp_path / "cut", kill)
-    _, about = load_tensors(tmp_path / "cut" / "run.safetensors")
-    assert len(about["losses"]) == 6
-    assert torch.equal(quadratic(20, tmp_path / "cut"), whole)
-
-
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    quadratic(3, tmp_path)
-    with pytest.raises(ValueError, match="another schedule; needed the same configuration; delete it to train anew"):
-        quadratic(6, tmp_path)
-
-
-def test_sigkill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "EQTHEORY_DATA"} | {"OMP_NUM_THREADS": "1"}
-
-    def command(runs: Path) -> list[str]:
-        return [
-            *(sys.executable, "-m", "experiments.imaging", "train", "--preset", "smoke", "--models", "hqs"),
-            *("--runs", str(runs), "--results", str(tmp_path / "results")),
-        ]
-
-    root = FOLDER.parent.parent
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    process = subprocess.Popen(command(cut), cwd=root, env=environment, stdout=subprocess.DEVNULL)
-    target = cut / "smoke" / "hqs-0.safetensors"
-    deadline = time.monotonic() + 300
-    while not target.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert target.exists()
-    for runs in (cut, whole):
-        subprocess.run(command(runs), cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
-    for name in ("denoiser-0", "hqs-0"):
-        one, two = (load_tensors(runs / "smoke" / f"{name}.safetensors")[0] for runs in (cut, whole))
-        assert set(one) == set(two)
-        assert all(torch.equal(one[key], two[key]) for key in one)
-
-
-def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    save_tensors(path, {"weight": torch.ones(3)}, {"step": 1})
-    with pytest.raises(ValueError, match="holds another architecture"):
-        load_module(path, torch.nn.Linear(2, 2))
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match="is damaged"):
-        load_tensors(path)
-    with pytest.raises(FileNotFoundError, match="train first"):
-        load_tensors(tmp_path / "none.safetensors")
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    module = torch.nn.Linear(1, 1)
-
-    def loss(step: int) -> Tensor:
-        return module.weight.sum() * (1.0 if step < 4 else float("nan"))
-
-    path = tmp_path / "run.safetensors"
-    with pytest.raises(NonFiniteError, match="at step 4, needed finite numbers; lower the learning rate"):
-        train(module, loss, Schedule(9, 1e-2, every=2), checkpoint=path, config={})
-    tensors, about = load_tensors(path)
-    assert len(about["losses"]) == 4
-    assert all(bool(torch.isfinite(t).all()) for t in tensors.values())
-
-
-# Photographs and kernels.
-
-
-def test_bundled_photographs_do_not_overlap_and_serve_where_there_is_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EQTHEORY_DATA", raising=False)
-    parts = {part: split(part) for part in ("train", "val", "test")}  # type: ignore[arg-type]
-    means = {part: {float(image.mean()) for image in found.images} for part, found in parts.items()}
-    assert len(set.union(*means.values())) == sum(len(found.images) for found in parts.values()) == 7
-    assert all(
-        image.shape[0] == 3 and min(image.shape[1:]) >= 128 for found in parts.values() for image in found.images
-    )
-
-
-def test_patches_depend_on_the_generator_alone_and_crops_on_nothing() -> None:
-    photographs = bundled("test")
-    one, two = (photographs.batch(4, 32, random_generator(1, 2)) for _ in range(2))
-    assert torch.equal(one, two)
-    assert not torch.equal(one, photographs.batch(4, 32, random_generator(1, 3)))
-    assert torch.equal(photographs.crops(64, 0)[:1], photographs.crops(64, 0, 1))
-
-
-def test_bad_images_get_a_message_that_helps(tmp_path: Path) -> None:
-    good = torch.rand(3, 8, 8)
-    assert as_photograph((255 * good).to(torch.uint8)).dtype == torch.float32
-    with pytest.raises(
-        ShapeError, match=r"image: got shape \(1, 8, 8\), needed three colours: \(3, height, width\); convert"
-    ):
-        as_photograph(good[:1])
-    spoiled = good.clone()
-    spoiled[0, 0, 0] = torch.nan
-    with pytest.raises(NonFiniteError, match="image: got 1 pixels that are not finite"):
-        as_photograph(spoiled)
-    with pytest.raises(DomainError, match=r"needed values in \[0, 1\]; divide by the largest"):
-        as_photograph(255 * good)
-    with pytest.raises(InputError, match="which is no folder"):
-        load_folder(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="a folder without images"):
-        load_folder(tmp_path)
-    with pytest.raises(InputError, match="all smaller than 64 pixels"):
-        Photographs([good], "one image").crops(64, 0)
-
-
-def test_bad_kernels_get_a_message_that_helps(tmp_path: Path) -> None:
-    np.save(tmp_path / "two.npy", 2 * box().numpy())
-    with pytest.raises(
-        InputError, match=r"kernel: got two.npy of shape \(5, 5\) with sum 2, needed two axes, finite weights, sum 1"
-    ):
-        load_kernel(tmp_path / "two.npy")
-    with pytest.raises(InputError, match="which does not exist"):
-        load_kernel(tmp_path / "none.npy")
-    Image.fromarray(np.full((5, 7), 80, dtype=np.uint8)).save(tmp_path / "flat.png")
-    assert torch.allclose(load_kernel(tmp_path / "flat.png"), torch.full((5, 7), 1 / 35, dtype=torch.float64))
-    with pytest.raises(InputError, match="sum"):
-        CircularBlur(2 * box(), (16, 16))
-
-
-def test_a_drawn_shake_is_a_kernel() -> None:
-    kernel = shaken_kernel(15, random_generator(5))
-    assert kernel.shape == (15, 15)
-    assert float(kernel.min()) >= 0
-    assert float(kernel.sum()) == pytest.approx(1, abs=1e-12)
-    assert not torch.allclose(kernel, shaken_kernel(15, random_generator(6)))
-
-
-@pytest.mark.parametrize("kind", ["implicit", "one pass", "unrolled"])
-def test_bad_observations_are_refused_by_every_model(kind: str) -> None:
-    blur, denoiser = CircularBlur(box(), (16, 16)), new_denoiser("small", 0).requires_grad_(requires_grad=False)
-    model = {
-        "implicit": ImplicitModel(denoiser, splitting=True, step=0.2, level=0.1),
-        "one pass": OnePass(denoiser, level=0.1),
-        "unrolled": Unrolled(denoiser, 2, step=0.2, level=0.1),
-    }[kind]
-    x = torch.rand(2, 3, 16, 16)
-    assert model(x, blur).shape == x.shape
-    for wrong in (x[:, :1], x[..., :12], x[0]):
-        with pytest.raises(ShapeError, match="colour images of the blur's size"):
-            model(wrong, blur)
-    spoiled = x.clone()
-    spoiled[1, 0, 3, 3] = torch.nan
-    with pytest.raises(NonFiniteError, match="x: "):
-        model(spoiled, blur)
-
-
-# Parts.
 
 
 def test_quality_is_that_of_scikit_image() -> None:
