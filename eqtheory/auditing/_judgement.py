@@ -147,8 +147,7 @@ def declared_factors(subject: Subject, found: Witnessed) -> Tensor | None:
     if declared is None or declared.mu.side not in (Side.UPPER, Side.EXACT):
         return None
     rows = found.parameters[:, -1].round().long() % subject.y.shape[0]  # samples were doubled
-    value = torch.as_tensor(declared.mu.at(subject.raveled.nest(found.parameters[:, :-1], rows)), dtype=torch.float64)
-    return value.reshape(-1).expand(found.parameters.shape[0]) * (1 + 1e-9)
+    return declared.factors(subject.raveled.nest(found.parameters[:, :-1], rows), len(rows)) * (1 + 1e-9)
 
 
 def declared_budget(subject: Subject) -> tuple[float, float] | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side
-from eqtheory.errors import InputError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.norms import Euclidean, Metric, Norm
-from eqtheory.roundoff import Rounding
+from eqtheory.roundoff import Rounding, unit_roundoff
 
 __all__ = ["Regularity"]
 
@@ -90,3 +92,36 @@ class Regularity:
             return Bound(value, Side.UPPER, method="argument", evidence=Evidence.DECLARED, norm=norm.name)
 
         return Regularity(bound(mu), bound(L0), bound(L1), norm, input_metric or Euclidean())
+
+    def factors(self, x: Any, batch: int) -> Tensor:
+        """Evaluate the contraction factor at inputs, from above.
+
+        A factor that is computed is a rounded number, often of a few operations on quantities of size one: it is raised by 16 unit
+        roundoffs of its own type, and what rounding left below zero by no more than that is zero. Where it is NaN, as at an input that
+        holds one, nothing is known, which is an infinite factor: the sample's neighbours keep theirs.
+
+        Args:
+            x: a batch of inputs.
+            batch: how many.
+
+        Returns:
+            float64, shape `(batch,)`, on the device where the factor was evaluated.
+
+        Raises:
+            InputError: a factor is negative.
+            ShapeError: neither one factor nor one for each sample.
+        """
+        came = self.mu.at(x)
+        if not isinstance(came, Tensor):
+            came = torch.tensor(float(came), dtype=torch.float64)
+        if came.numel() != 1 and came.shape != (batch,):
+            raise ShapeError(
+                "mu(x)", f"shape {tuple(came.shape)}", f"one number or shape ({batch},)", "return one mu per sample"
+            )
+        room = 16 * (unit_roundoff(came.dtype) if came.dtype.is_floating_point else 0.0)
+        value = came.detach().to(torch.float64).reshape(-1).nan_to_num(torch.inf, torch.inf)
+        if bool((value < -room).any()):
+            worst = int((value < -room).nonzero()[0])
+            remedy = "a contraction factor is a Lipschitz constant; correct the function that computes it"
+            raise InputError("mu(x)", f"{float(value[worst])} at sample {worst}", "a number >= 0", remedy)
+        return (value.clamp_min(0.0) + room).expand(batch)

@@ -7,8 +7,8 @@ bound of it:
 
 - the residual: the computed norm is multiplied by `Gauge.inflation` and increased by `Gauge.underflow`;
 - the evaluation error: the operator's declared `Rounding`. Without one it is taken as zero, and the bound says so;
-- `mu`: it is a floating-point number, often computed from the input by a few operations on quantities of size one, so it is
-  increased by 16 unit roundoffs of its own type. Where that reaches one, nothing is known and the bound is infinite;
+- `mu`: it is a floating-point number, so it is raised by its rounding (`Regularity.factors`). Where that reaches one, nothing is known
+  and the bound is infinite;
 - the arithmetic of the bound itself happens in float64 and is increased by its own few roundings.
 """
 
@@ -20,8 +20,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from eqtheory.bounds import Bound, LocalBound, Side
-from eqtheory.errors import ShapeError
+from eqtheory.bounds import Bound, Side
 from eqtheory.operators import Regularity
 from eqtheory.roundoff import gamma, unit_roundoff
 from eqtheory.solvers._measure import Gauge
@@ -30,25 +29,6 @@ from eqtheory.theorems.banach import residual_bound
 __all__ = ["Certificate"]
 
 _EXACT_EVALUATION = "G is evaluated exactly (its regularity declares no rounding)"
-
-
-def _contraction_factor(mu: Bound | LocalBound, x: Any, y: Tensor) -> Tensor:
-    """`mu(x)` from above, in float64, shape `(batch,)`."""
-    came = mu.at(x)
-    if isinstance(came, Tensor):
-        if came.numel() != 1 and came.shape != y.shape[:1]:
-            raise ShapeError(
-                "mu(x)",
-                f"shape {tuple(came.shape)}",
-                f"one number or shape ({y.shape[0]},)",
-                "return one mu per sample",
-            )
-        own = unit_roundoff(came.dtype) if came.dtype.is_floating_point else 0.0
-        value = came.detach().to(y.device, torch.float64).reshape(-1)
-    else:
-        own = unit_roundoff(torch.float64)
-        value = torch.tensor([float(came)], dtype=torch.float64, device=y.device)
-    return (value.clamp_min(0.0) + 16 * own).expand(y.shape[0])
 
 
 @final
@@ -65,7 +45,7 @@ class Certificate:
     def __init__(self, regularity: Regularity, x: Any, y: Tensor, gauge: Gauge) -> None:
         self.regularity = regularity
         self.gauge = gauge
-        self.mu = _contraction_factor(regularity.mu, x, y)
+        self.mu = regularity.factors(x, len(y)).to(y.device)
         self.x = x
         self._dtype = y.dtype
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from eqtheory.constructions import CircularBlur
 from experiments.common.record import load_preset
-from experiments.imaging.measure import FOLDER, reconstruct, test_set
+from experiments.imaging.measure import FOLDER
 from experiments.imaging.photographs import bundled, kernel_of_reference
 from experiments.imaging.quality import psnr
+from experiments.imaging.reconstruction import reconstruct, test_set
 from experiments.imaging.shipped import load_all
 from experiments.imaging.training import Run
 

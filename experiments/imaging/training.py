@@ -22,7 +22,7 @@ from experiments.imaging.denoising import new_denoiser, pretrain
 from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
 from experiments.imaging.photographs import Photographs, kernel_of_reference, split
 
-__all__ = ["GRADIENTS", "Run", "blank", "build", "names", "train_all", "train_model"]
+__all__ = ["GRADIENTS", "Run", "blank", "build", "names", "settings", "train_all", "train_model"]
 
 Model = ImplicitModel | OnePass | Unrolled
 GRADIENTS: dict[str, Gradient] = {
@@ -75,6 +75,19 @@ def names(config: dict[str, Any]) -> list[str]:
     return ["explicit", "hqs", "pgd", *(f"unrolled{k}" for k in config["stages"]), *config["variants"]]
 
 
+def settings(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Say how a model is trained: the settings of all, and what its kind of operator needs besides.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings.
+
+    Returns:
+        The preset's `equilibrium`, overridden by `only` of the kind, where there is one.
+    """
+    return {**config["equilibrium"], **config.get("only", {}).get(name.partition("_")[0], {})}
+
+
 def build(name: str, config: dict[str, Any], denoiser: Denoiser) -> Model:
     """Build a model around a copy of a denoiser.
 
@@ -106,7 +119,8 @@ def train_model(
 ) -> tuple[Model, Trained]:
     """Train one model on blurred photographs, mean squared error.
 
-    Equilibrium models are solved by Anderson's iteration; a penalty keeps the observed contraction of the residual below a factor.
+    Equilibrium models are solved by Anderson's iteration; a penalty keeps the observed contraction of the residual below a factor. Where
+    `depths` are given, each step of training draws its number of iterations from them, so that late iterates are trained as well.
 
     Args:
         name: one of `names`.
@@ -119,12 +133,12 @@ def train_model(
     Returns:
         The model and its history.
     """
-    config, stage = run.config, run.config["equilibrium"]
+    config, stage = run.config, settings(name, run.config)
     place = accelerator()
     model = build(name, config, denoiser).to(place)
     blur = CircularBlur(kernel, (config["patch"], config["patch"]))
     gradient = GRADIENTS[name.partition("_")[2]]
-    stop, solver = Stop(rtol=stage["rtol"], max_steps=stage["max_steps"]), Anderson()
+    depths, solver = stage.get("depths", [stage["max_steps"]]), Anderson()
 
     def loss(step: int) -> Tensor:
         draw = random_generator(run.seed, 2, step)
@@ -132,6 +146,7 @@ def train_model(
         x = observe(clean, blur, config["noise"], draw)
         if not isinstance(model, ImplicitModel):
             return (model(x, blur) - clean).square().mean()
+        stop = Stop(rtol=stage["rtol"], max_steps=depths[_pick(run.seed, step, len(depths))])
         value = model.solve(x, blur, stop=stop, solver=solver, gradient=gradient).value
         factor = residual_contraction(model.operator(blur), value, x)
         excess = (factor - stage["factor"]).relu().square().mean()
@@ -140,7 +155,8 @@ def train_model(
     about = {
         "stage": name,
         "seed": run.seed,
-        **{key: config[key] for key in ("size", "patch", "noise", "kernel", "start", "equilibrium", "pretraining")},
+        **{key: config[key] for key in ("size", "patch", "noise", "kernel", "start", "pretraining")},
+        "equilibrium": stage,
         "photographs": photographs.source,
         "count": len(photographs.images),
         "kernel_digest": digest(kernel),
@@ -171,6 +187,10 @@ def train_all(run: Run, only: list[str] | None = None) -> dict[str, nn.Module]:
         model, _ = train_model(name, run, denoiser, photographs, kernel, _printer(name, run.seed))
         trained[name] = model
     return trained
+
+
+def _pick(seed: int, step: int, count: int) -> int:
+    return int(torch.randint(count, (), generator=random_generator(seed, 3, step)))
 
 
 def blank(name: str, config: dict[str, Any]) -> nn.Module:

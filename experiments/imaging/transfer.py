@@ -13,8 +13,9 @@ from eqtheory.learned import Denoiser
 from experiments.common.checkpoints import random_generator
 from experiments.common.record import load_preset, write_result
 from experiments.imaging.classical import peers
-from experiments.imaging.measure import FOLDER, reconstruct, score, test_set
+from experiments.imaging.measure import FOLDER
 from experiments.imaging.photographs import bundled, load_folder, load_kernel, shaken_kernel
+from experiments.imaging.reconstruction import reconstruct, score, test_set
 from experiments.imaging.shipped import load_all
 from experiments.imaging.training import Run
 
@@ -43,7 +44,8 @@ def compare_on(
         seed: whose models; the preset's first by default.
 
     Returns:
-        Scores by model, `psnr` by itself, and what was looked at.
+        Scores by model, `psnr` by itself, and what was looked at: `left_out` counts photographs that are smaller than a crop or more than
+        the preset looks at.
     """
     config = load_preset(FOLDER, preset)
     torch.set_num_threads(config["threads"])
@@ -64,6 +66,7 @@ def compare_on(
     found = {
         "photographs": photographs.source,
         "images": len(clean),
+        "left_out": len(photographs.images) - len(clean),
         "kernel": "drawn camera shake" if kernel is None else kernel.name,
         "scores": scores,
         "psnr": {name: one["psnr"] for name, one in scores.items()},

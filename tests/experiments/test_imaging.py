@@ -16,7 +16,7 @@ from eqtheory.errors import InputError, NonFiniteError
 from experiments.common.checkpoints import load_tensors, random_generator, save_tensors
 from experiments.common.record import load_preset
 from experiments.imaging.adapters import PhysicsMap, denoiser_step
-from experiments.imaging.classical import Peer, peers, plug_and_play, tune
+from experiments.imaging.classical import Peer, tune
 from experiments.imaging.curves import wave_tangents
 from experiments.imaging.denoising import new_denoiser, pretrain
 from experiments.imaging.figures import draw
@@ -251,20 +251,6 @@ def test_an_unrolled_model_of_equal_stages_is_the_implicit_one_stopped_early() -
     unrolled = Unrolled(denoiser, 3, step=0.2, level=0.1)
     implicit = ImplicitModel(denoiser, splitting=True, step=0.2, level=0.1)
     assert torch.allclose(unrolled(x, blur), implicit(x, blur, steps=3), atol=1e-6)
-
-
-@pytest.mark.parametrize("index", range(4))
-def test_classical_peers_improve_on_the_observation(index: int) -> None:
-    clean = bundled("test").crops(96, 0)
-    blur = CircularBlur(shaken_kernel(9, random_generator(8)), (96, 96))
-    x = observe(clean, blur, 0.01, random_generator(9))
-    denoiser = new_denoiser("small", 0).requires_grad_(requires_grad=False)
-    peer = peers(denoiser)[index]
-    if peer.name == "plug-and-play":  # with a prior step that does nothing it is the regularised inverse, iterated
-        method = plug_and_play(lambda image, _: image, beta=0.03, level=0.0, steps=2)
-    else:
-        method = peer.make(**peer.grid[len(peer.grid) // 3])
-    assert float(psnr(method(x, blur), clean).mean()) > float(psnr(x, clean).mean()) + 1
 
 
 class Physics:

@@ -46,6 +46,9 @@ class UpperSide:
         self.assumptions = assumptions
         self._constants = constants
         self._value = np.zeros(batch)
+        if constants is not None:  # no bound where the factor is not known, and no product of zero and infinity
+            self._known = np.isfinite(constants[0])
+            self._constants = (np.where(self._known, constants[0], 0.0), *constants[1:])
         self._done = 0
 
     @staticmethod
@@ -77,7 +80,7 @@ class UpperSide:
         for name, bound in zip(("mu", "L0", "L1"), bounds, strict=True):
             if why := _only_at_samples(bound):
                 return UpperSide(None, batch, (f"no upper side: {name} {why}",))
-        constants = tuple(_numbers(bound.at(x)) for bound in bounds)
+        constants = (regularity.factors(x, batch).cpu().numpy(), *(_numbers(bound.at(x)) for bound in bounds[1:]))
         assumptions = [f"mu: {regularity.mu.evidence.value}"]
         assumptions += [
             f"{name}: {bound.evidence.value}" for name, bound in (("L0", regularity.L0), ("L1", regularity.L1))
@@ -106,7 +109,7 @@ class UpperSide:
         found = []
         for size, (a, _, c) in zip(sizes, weights, strict=True):
             self._done += 1
-            found.append(self._value * (1 + _ROUNDINGS * self._done * unit))
+            found.append(np.where(self._known, self._value * (1 + _ROUNDINGS * self._done * unit), np.inf))
             _, self._value = averaged_step.sides(
                 slope_after=0.0,
                 kept=a * self._value,  # the start does not depend on the input, so its share adds nothing
