@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,30 +14,10 @@ import torch
 from torch import Tensor
 
 from eqtheory.errors import NonFiniteError
-from experiments.common.checkpoints import load_module, load_tensors, random_generator, save_tensors
+from experiments.common.checkpoints import load_module, load_tensors, save_tensors
 from experiments.common.training import Schedule, train
 from experiments.imaging.measure import FOLDER
-
-
-def quadratic(steps: int, folder: Path, watch: Callable[[int, float], None] | None = None) -> Tensor:
-    module = torch.nn.Linear(3, 2)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.copy_(torch.linspace(-1, 1, p.numel()).reshape(p.shape))
-
-    def loss(step: int) -> Tensor:
-        x = torch.randn(4, 3, generator=random_generator(7, step))
-        return (module(x) - x[:, :2]).square().mean()
-
-    train(
-        module,
-        loss,
-        Schedule(steps, 1e-2, every=3),
-        checkpoint=folder / "run.safetensors",
-        config={"a": 1},
-        watch=watch,
-    )
-    return torch.cat([p.detach().flatten() for p in module.parameters()])
+from tests.experiments.killed_run import EVERY, MOMENTS, SAVE, STEPS, quadratic
 
 
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path) -> None:
@@ -88,6 +67,20 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
         one, two = (load_tensors(runs / "smoke" / f"{name}.safetensors")[0] for runs in (cut, whole))
         assert set(one) == set(two)
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(tmp_path: Path, moment: str) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.experiments.killed_run", str(tmp_path), moment],
+        cwd=FOLDER.parent.parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    _, about = load_tensors(tmp_path / "run.safetensors")
+    assert len(about["losses"]) == (SAVE - 1) * EVERY
+    assert torch.equal(quadratic(STEPS, tmp_path), quadratic(STEPS, tmp_path / "whole"))
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
