@@ -66,7 +66,9 @@ def prove(subject: Subject) -> Proof:
             why=f"nothing is proved: the program rounds coarsely inside (unit roundoff {unit:.2g}), a proof is for exact arithmetic"
         )
     arguments = (subject.y[:1], subject.flat[:1])
-    ranges = (_interval(subject.states), _interval(subject.inputs)) if subject.bounded else None
+    # Limits that were read off the samples are not those of the domain.
+    regions = zip((subject.states, subject.inputs), subject.given, strict=True)
+    ranges = tuple(_interval(region) if given else None for region, given in regions)
     try:
         mu_bound, L0_bound = traced_lipschitz(function, arguments, norm=subject.norm, ranges=ranges)
     except NotBoundedError as error:

@@ -41,7 +41,7 @@ class Subject:
         norm: norm on the states.
         input_norm: norm on the flattened inputs.
         rounding: evaluation errors, where declared.
-        bounded: whether the regions were given, rather than read off the samples.
+        given: whether the regions of states and of inputs were given, rather than read off the samples.
     """
 
     function: Any
@@ -53,7 +53,7 @@ class Subject:
     norm: Norm
     input_norm: Norm
     rounding: Rounding | None
-    bounded: bool
+    given: tuple[bool, bool]
 
     @property
     def raveled(self) -> Raveled:
@@ -159,7 +159,7 @@ def subject_of(
         norm=chosen,
         input_norm=metric if isinstance(metric, Norm) else Euclidean(),
         rounding=None if declared is None else declared.rounding,
-        bounded=domain is not None,
+        given=(states is not None, inputs is not None),
     )
 
 

@@ -61,11 +61,7 @@ class Regularity:
         for name, constant in (("L0", self.L0.value), ("L1", self.L1.value)):
             if not constant >= 0:
                 raise InputError(name, str(constant), "a number >= 0", "a budget is a Lipschitz constant")
-        if (
-            isinstance(self.mu, Bound)
-            and isinstance(self.mu.value, (int, float, Fraction))
-            and not 0 <= self.mu.value < 1
-        ):
+        if isinstance(self.mu, Bound) and not _all_between_zero_and_one(self.mu.value):
             raise InputError(
                 "mu", str(self.mu.value), "0 <= mu < 1", "an operator that does not contract is not regular"
             )
@@ -125,3 +121,9 @@ class Regularity:
             remedy = "a contraction factor is a Lipschitz constant; correct the function that computes it"
             raise InputError("mu(x)", f"{float(value[worst])} at sample {worst}", "a number >= 0", remedy)
         return (value.clamp_min(0.0) + room).expand(batch)
+
+
+def _all_between_zero_and_one(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return bool(((value >= 0) & (value < 1)).all())
+    return bool(0 <= value < 1)

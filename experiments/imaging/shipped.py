@@ -13,7 +13,7 @@ __all__ = ["LARGEST", "available", "load", "load_all", "ship"]
 
 LARGEST = 3_000_000
 """Bytes that the shipped models may take together."""
-SHIPPED = ("denoiser", "explicit", "hqs", "pgd", "unrolled2", "unrolled4", "hqs_implicit_gradient", "hqs_jacobian_free")
+SHIPPED = ("denoiser", "explicit", "hqs", "pgd", "unrolled4", "hqs_implicit_gradient", "hqs_jacobian_free", "unrolled2")
 """Models that ship, most important first."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,3 +63,29 @@ def test_budgets_that_depend_on_the_input_are_refused(name: str) -> None:
     budgets = {"L0": ONE, "L1": ONE, name: local(1.0)}
     with pytest.raises(InputError, match=f"{name}.*LocalBound"):
         Regularity(local(0.5), budgets["L0"], budgets["L1"], Euclidean(), Euclidean())  # type: ignore[arg-type]
+
+
+def test_limits_of_samples_prove_nothing_where_only_half_of_the_domain_was_given() -> None:
+    def uniform(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        y, x = torch.rand(2, n, 2, generator=g, dtype=torch.float64)
+        return 2 * y - 1, x
+
+    def function(y: Tensor, x: Tensor) -> Tensor:
+        return 0.99 * x * y
+
+    half = audit(function, uniform, samples=16, steps=3, search=QUICK, domain=((-1.0, 1.0), None))
+    assert half.verdicts["R1"].kind is VerdictKind.NOT_REFUTED
+    whole = audit(function, uniform, samples=16, steps=3, search=QUICK, domain=((-1.0, 1.0), (0.0, 1.0)))
+    assert whole.verdicts["R1"].kind is VerdictKind.PROVED
+
+
+@pytest.mark.parametrize(("factor", "shape"), [(-1.0, (1,)), (0.95, (1, 1)), (0.95, (1, 2))])
+def test_local_factors_that_cannot_be_any_are_named(factor: float, shape: tuple[int, ...]) -> None:
+    mu = LocalBound(
+        lambda x: x.new_full((len(x), *shape[1:]), factor), Side.UPPER, "a test", Evidence.DECLARED, semicontinuous=True
+    )
+    G = FunctionOperator(
+        lambda y, x: 0.9 * y + x, regularity=replace(Regularity.declared(mu=0.9, L0=1.0, L1=0.0), mu=mu)
+    )
+    with pytest.raises(InputError, match=r"mu\(x\): got"):
+        audit(G, sample, samples=16, search=QUICK, steps=3)

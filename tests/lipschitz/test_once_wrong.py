@@ -254,3 +254,23 @@ def test_grids_that_are_none_are_refused(size: object) -> None:
         fourier_multiplier_norm(M, size)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"size: got .*, needed"):
         place_modes([M], size)  # type: ignore[arg-type]
+
+
+def test_products_below_the_normal_range_are_not_rounded_to_zero() -> None:
+    for weight in (1e-200, 3e-162, 2.0**-537):
+        layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            layer.weight.fill_(weight)
+        truth = Fraction(layer.weight.item()) ** 2
+        network = nn.Sequential(layer, nn.Identity(), layer)
+        assert Fraction(product_of_norms(network, (1,)).value) >= truth
+        assert Fraction(float(propagated_lipschitz(network, -torch.ones(1, 1), torch.ones(1, 1)).value)) >= truth
+
+
+def test_a_call_that_goes_elsewhere_is_refused_and_compilation_is_not() -> None:
+    layer = nn.Linear(2, 2)
+    layer.compile(backend="eager")
+    assert product_of_norms(nn.Sequential(layer), (2,)).value < 10
+    layer._compiled_call_impl = lambda x: 100 * x
+    with pytest.raises(InputError, match="whose _compiled_call_impl was replaced"):
+        product_of_norms(layer, (2,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -116,6 +117,13 @@ def test_an_operator_that_does_not_contract_is_not_regular(mu: Any) -> None:
     with pytest.raises(InputError) as caught:
         Regularity.declared(mu=mu, L0=0, L1=0)
     assert str(caught.value) == (f"mu: got {mu}, needed 0 <= mu < 1; an operator that does not contract is not regular")
+
+
+@pytest.mark.parametrize("mu", [2.0, -1.0, float("nan"), [0.5, 1.0]])
+def test_factors_that_are_tensors_are_checked_as_numbers_are(mu: Any) -> None:
+    value = torch.tensor(mu)
+    with pytest.raises(InputError, match="needed 0 <= mu < 1"):
+        replace(Regularity.declared(mu=0.5, L0=0, L1=0), mu=Bound(value, Side.UPPER, "argument", Evidence.DECLARED))
 
 
 @pytest.mark.parametrize("name", ["L0", "L1"])

@@ -48,6 +48,9 @@ def replaced_method(layer: nn.Module, base: type[nn.Module]) -> str | None:
         Its name, or `None` where the layer computes what `base` does.
     """
     kind = type(layer)
+    compiled = layer._compiled_call_impl  # noqa: SLF001  (a call goes there first)
+    if compiled is not None and getattr(compiled, "_torchdynamo_orig_callable", None) != layer._call_impl:  # noqa: SLF001
+        return "_compiled_call_impl"
     return next((n for n in _needed(base) if n in vars(layer) or getattr(kind, n, None) is not getattr(base, n)), None)
 
 

@@ -55,7 +55,7 @@ def product_of_norms(network: nn.Module, size: Sequence[int], *, norm: Norm | No
         except InputError as error:
             came = f"layer {name or 'itself'}: {error.argument} {error.came}"
             raise InputError("network", came, error.needed, error.remedy) from error
-        value = value * float(found.value) * (1 + 2 * U)
+        value = _product(value, float(found.value))
         factors += 1
         assumptions += [a for a in found.assumptions if a not in assumptions]
         shape = _after(name, layer, shape)
@@ -71,6 +71,12 @@ def _leaves(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from _leaves(f"{name}.{child_name}" if name else child_name, child)
     else:
         yield name, module
+
+
+def _product(value: float, factor: float) -> float:
+    """From above, below the normal range as well, where rounding is not relative."""
+    upper = value * factor * (1 + 2 * U)
+    return upper + 2.0**-1074 if value > 0 and factor > 0 else upper
 
 
 def _untouched(module: nn.Module) -> bool:

@@ -227,7 +227,7 @@ class _State:
         if bias is not None:
             require_finite(f"{name}.bias", bias, "repair it")
         self.values, self.jacobian = self.values.map(weight, bias), self.jacobian.map(weight)
-        self.product = self.product * matrix_norm_upper_bound(weight, self.norm) * (1 + 2 * _U)
+        self._stretch(matrix_norm_upper_bound(weight, self.norm))
 
     def _batch_norm(self, name: str, layer: torch.nn.BatchNorm1d) -> None:
         if layer.training or layer.running_var is None or layer.running_mean is None:
@@ -265,7 +265,12 @@ class _State:
         """Multiply the rows of the Jacobian."""
         rows = Ball(factor.middle.unsqueeze(-2), factor.radius.unsqueeze(-2))
         self.jacobian = self.jacobian.times(rows)
-        self.product = self.product * factor.magnitude().amax(-1) * (1 + 2 * _U)
+        self._stretch(factor.magnitude().amax(-1))
+
+    def _stretch(self, factor: float | Tensor) -> None:
+        """Multiply the product of norms, from above below the normal range as well."""
+        upper = self.product * factor * (1 + 2 * _U)
+        self.product = torch.where((self.product > 0) & (torch.as_tensor(factor) > 0), upper + _TINY, upper)
 
     def bound(self) -> Tensor:
         """The least of the bounds of the header.
@@ -281,8 +286,8 @@ class _State:
         if isinstance(self.norm, Euclidean):
             parts = [matrix_norm_upper_bound(t, self.norm) for t in (middle, radius)]
             bounds.append((parts[0] + parts[1]) * (1 + 2 * _U))
-            sums = matrix_norm_upper_bound(sizes, Sum()) * matrix_norm_upper_bound(sizes, Sup())
-            bounds.append(sums.sqrt() * (1 + 4 * _U))
+            sums = [matrix_norm_upper_bound(sizes, norm).sqrt() for norm in (Sum(), Sup())]
+            bounds.append(sums[0] * sums[1] * (1 + 8 * _U))  # roots first: the product of the sums may underflow
         best = torch.where(known, torch.stack(bounds).amin(0), torch.inf)
         product = torch.where(self.product.isnan(), torch.inf, self.product)
         return torch.minimum(best, product)
