@@ -12,8 +12,11 @@ from eqtheory.constructions import LinearStatus
 from eqtheory.errors import InputError
 from experiments.common.record import load_preset
 from experiments.linear_programming.figures import draw
+from experiments.linear_programming.figures_learned import draw_networks
 from experiments.linear_programming.measure import FOLDER, measure
+from experiments.linear_programming.measure_learned import measure_learned
 from experiments.linear_programming.netlib import netlib, solve_file
+from experiments.linear_programming.shipped import ship
 from experiments.linear_programming.training import Run, train_all
 
 _CODES = {
@@ -67,16 +70,26 @@ def main(
         print(found)
         return _CODES[found.status]
     config, kept = load_preset(FOLDER, preset), runs / preset
+    out = results or (FOLDER / "results" if preset == "cpu" else kept / "results")
     if command == "train":
         for seed in seeds or config["learning"]["seeds"]:
-            train_all(Run(config, seed, kept), None if only is None else list(only))
+            run = Run(config, seed, kept)
+            train_all(run, None if only is None else list(only))
+            print(f"kept for later, seed {seed}: {', '.join(ship(run, out)) or 'nothing'}")
         return 0
     if command == "measure":
-        for part, line in measure(preset)["target_lines"].items():
-            print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
+        if only is None or "classical" in only:
+            for part, line in measure(preset, out / "linear_programming.json")["target_lines"].items():
+                print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
+        if only is None or "learned" in only:
+            found = measure_learned(preset, runs=kept, seeds=None if seeds is None else list(seeds), results=out)
+            for name, row in found["table"].items():
+                print(f"{name}: {row['test_error']:.4f}, spread {row['spread']:.4f}, {row['parameters']} parameters")
         return 0
     if command == "figures":
-        print(f"wrote {draw().name}")
+        drawn = [draw(out / "linear_programming.json")] if (out / "linear_programming.json").exists() else []
+        drawn += [draw_networks(out)] if (out / "networks.json").exists() else []
+        print(f"wrote {', '.join(path.name for path in drawn) or 'nothing: run the command measure'}")
         return 0
     netlib(tolerance, max_steps)
     return 0

@@ -75,8 +75,6 @@ def _written(found: References) -> dict[str, torch.Tensor]:
 
 
 def _read(tensors: dict[str, torch.Tensor]) -> References:
-    program = {
-        name.removeprefix("program."): value for name, value in tensors.items() if name.startswith("program.")
-    }
+    program = {name.removeprefix("program."): value for name, value in tensors.items() if name.startswith("program.")}
     rest = {name: value for name, value in tensors.items() if not name.startswith("program.")}
     return References(LinearProgram(**program), **rest)
