@@ -1,24 +1,25 @@
 r"""Messages between the rows and the variables of linear programs, applied once or iterated to a fixed point.
 
-A **block** takes an estimate and gives a better one. Its state is `(y, p)`: a value `y_j` per variable in the units of the data and `k` numbers
-of memory `p_i` per row, as the primal-dual step has. With the program in units of its own, `z` the position of `y` in its box and `r =
-M z - beta` what the rows are off by,
+A **block** takes an estimate and gives a better one. Its state is `(y, p)`: a value `y_j` per variable in the units of the data and a
+few numbers of memory `p_i` per row, as the primal-dual step has. With the program in units of its own, `z` the position of `y` in its
+box and `r = M z - beta` what the rows are off by,
 
-    v_j = act(E [z_j, g_j, size_j]),            w_i = act(F [p_i, r_i, beta_i, equation_i]),
-    w  <- w + act(U w + U' M v),                v  <- v + act(V v + M^T (V' w)),            in each of a few rounds, each with its own weights,
-    y_j = mid_j + half_j tanh(e . v_j),         p_i = f . w_i.
+    v_j = act(E [z_j, g_j, size_j]),           w_i = act(F [p_i, r_i, beta_i, equation_i]),
+    w  <- w + act(U [w, M v]),                 v  <- v + act(V v + M^T V' w),          some rounds, each with weights of its own,
+    y_j = mid_j + half_j tanh(e . v_j),        p_i = f w_i.
 
 An **explicit** model is one block from zero. The **implicit** one iterates `state <- (1 - a) state + a block(state)`, with one trained
-weight `a`: it has the parameters of the explicit model and one more. Both act alike on every row and on every variable, so relabelling these relabels
-results; an instance does not see its batch mates; and any number of rows, variables and non-zeros will do.
+weight `a`; everything else is the same. In an explicit one the weights of the memory, and `a`, have nothing to do. Both treat all rows
+alike, and all variables, so relabelling these relabels results; an instance does not see its batch mates; and any number of rows,
+variables and non-zeros will do.
 
-`y` stays in the box whatever is learned, so no iterate grows without bound; whether iterates settle is for training to see to
+`y` stays in the box whatever is learned. Whether the memory stays bounded and iterates settle is for training to see to
 (`residual_contraction`), and for measurements to say.
 """
 
 from __future__ import annotations
 
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Generator, Tensor, nn
@@ -116,8 +117,9 @@ class MessagePassing(nn.Module):
         for rows, variables in zip(self.to_rows, self.to_variables, strict=True):
             w = w + _active(rows(torch.cat([w, x.times(v)], dim=2)))
             # The same as of rows, with the second half of the weights applied on the side of the rows, of which there are fewer.
-            own, sent = variables.weight.split(self.width, dim=1)
-            v = v + _active(functional.linear(v, own, variables.bias) + x.transposed(functional.linear(w, sent)))
+            weights = cast("nn.Linear", variables)
+            own, sent = weights.weight[:, : self.width], weights.weight[:, self.width :]
+            v = v + _active(functional.linear(v, own, weights.bias) + x.transposed(functional.linear(w, sent)))
         y = x.mid + x.half * self.variables_out(v).squeeze(2).tanh()
         return torch.cat([y, self.rows_out(w).flatten(1)], dim=1)
 

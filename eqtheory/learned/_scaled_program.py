@@ -9,8 +9,10 @@ Nothing of it changes if a row is multiplied by a positive number, all costs are
 moved: a network of `(M, beta, g)` and of `half` up to one factor per instance has these symmetries of the solution map without
 learning them. Every number belongs to a row, a variable or a non-zero, so relabelling rows or variables relabels results.
 
-**Products.** Messages are products with `M` and its transpose, `w` channels at a time. Along the non-zeros they cost `2 w nnz` operations, written out `2
-w m n`, but these run several times as fast; measured on one core, writing out wins up to about eight times as many places as non-zeros.
+**Products.** Messages are products with `M` and its transpose, `w` channels at a time. Along the non-zeros they take `2 w nnz`
+operations, written out `2 w m n`; but gathering and adding along indices moves each number several times, and a matrix product does
+not. On one core and at 5 places per non-zero, writing out is 2.4 to 3.9 times as fast forwards and 1.6 to 2.3 times with the
+derivative.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from eqtheory.errors import DomainError
 __all__ = ["Program", "ScaledProgram", "scaled"]
 
 _WRITTEN_OUT = 8
-"""Places per non-zero up to which matrices are written out; see above."""
+"""Places per non-zero up to which matrices are written out: where the operations that are saved begin to outweigh that."""
 
 
 class Program(Protocol):

@@ -82,8 +82,8 @@ def main(
             for part, line in measure(preset, out / "linear_programming.json")["target_lines"].items():
                 print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
         if only is None or "learned" in only:
-            found = measure_learned(preset, runs=kept, seeds=None if seeds is None else list(seeds), results=out)
-            for name, row in found["table"].items():
+            measured = measure_learned(preset, runs=kept, seeds=None if seeds is None else list(seeds), results=out)
+            for name, row in measured["table"].items():
                 print(f"{name}: {row['test_error']:.4f}, spread {row['spread']:.4f}, {row['parameters']} parameters")
         return 0
     if command == "figures":

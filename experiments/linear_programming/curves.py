@@ -103,7 +103,7 @@ def slope_curves(G: ProgramOperator, moved: Moved, steps: list[int], chunk: int)
     """
     batch = moved.program.shape[0]
     found: dict[ProgramPart, list[Tensor]] = {part: [] for part in ProgramPart}
-    for rows in torch.arange(batch).split(chunk):
+    for rows in torch.split(torch.arange(batch), chunk):
         base = iterates(G, scaled(take(moved.program, rows, batch)), steps)
         for part, copy in moved.copies.items():
             away = iterates(G, scaled(take(copy, rows, batch)), steps) - base
@@ -124,7 +124,7 @@ def error_curve(G: ProgramOperator, found: References, steps: int, chunk: int) -
         Every step from 0 on, shape `(steps + 1, batch)`.
     """
     batch, errors = found.program.shape[0], []
-    for rows in torch.arange(batch).split(chunk):
+    for rows in torch.split(torch.arange(batch), chunk):
         points = iterates(G, scaled(take(found.program, rows, batch)), list(range(steps + 1)))
         errors.append(torch.stack([relative_errors(point, found.y[rows]) for point in points]))
     return torch.cat(errors, dim=1)

@@ -13,7 +13,7 @@ from eqtheory.nests import take
 from experiments.common.checkpoints import load_tensors, random_generator, save_tensors
 from experiments.linear_programming.reference import References, feasible_programs
 
-__all__ = ["first", "testing_set", "training_set"]
+__all__ = ["first", "held_out_set", "training_set"]
 
 
 def training_set(config: dict[str, Any], folder: Path) -> References:
@@ -30,7 +30,7 @@ def training_set(config: dict[str, Any], folder: Path) -> References:
     return _kept(folder / "training_set.safetensors", about, random_generator(config["seed"], 1))
 
 
-def testing_set(config: dict[str, Any], folder: Path) -> References:
+def held_out_set(config: dict[str, Any], folder: Path) -> References:
     """Draw or read the instances that everything is measured on, by the classical half as well.
 
     Args:
@@ -40,8 +40,8 @@ def testing_set(config: dict[str, Any], folder: Path) -> References:
     Returns:
         Instances and solutions, float64.
     """
-    about = {"set": "testing", "seed": config["seed"], "count": config["instances"]}
-    return _kept(folder / "testing_set.safetensors", about, torch.Generator().manual_seed(config["seed"]))
+    about = {"set": "held out", "seed": config["seed"], "count": config["instances"]}
+    return _kept(folder / "held_out_set.safetensors", about, torch.Generator().manual_seed(config["seed"]))
 
 
 def first(found: References, count: int) -> References:

@@ -1,4 +1,4 @@
-"""Measure the trained networks: errors, curves over iterations, slopes beside those of the solution map; each is written as soon as it is there."""
+"""Measure the trained networks: errors, curves over iterations, slopes beside the solution map's; each model is written when it is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eqtheory.lipschitz import curve
 from experiments.common.checkpoints import load_tensors, random_generator
 from experiments.common.record import load_preset, write_result
 from experiments.linear_programming.curves import Moved, error_curve, explicit_errors, moved_copies, slope_curves
-from experiments.linear_programming.instances import first, testing_set, training_set
+from experiments.linear_programming.instances import first, held_out_set, training_set
 from experiments.linear_programming.measure import FOLDER, part_tangent
 from experiments.linear_programming.reference import References
 from experiments.linear_programming.shipped import available, load
@@ -52,7 +52,7 @@ def measure_learned(
     ]
     if not models:
         raise FileNotFoundError("models: got none that was trained; needed one; run the command train")
-    found = testing_set(config, runs)
+    found = held_out_set(config, runs)
     moved = moved_copies(first(found, how["slope_instances"]).program, config["perturbation"], random_generator(0, 3))
     measured: dict[str, Any] = {
         "instances": len(found.y),
