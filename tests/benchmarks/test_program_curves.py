@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from eqtheory.constructions import LinearProgram, ProgramPart
-from eqtheory.learned import MessagePassing, ProgramOperator
+from eqtheory.learned import MessagePassing, ProgramOperator, scaled
 from eqtheory.nests import take
 from experiments.linear_programming.curves import Moved, moved_copies, slope_curves
 from experiments.linear_programming.data import draw
@@ -36,10 +36,10 @@ def instances() -> Moved:
 
 
 def point(x: LinearProgram, t: int) -> Tensor:
-    G = network()
-    state = G.initial_state(x)
+    G, at = network(), scaled(x)
+    state = G.initial_state(at)
     for _ in range(t):
-        state = G(state, x)
+        state = G(state, at)
     return state[0, : x.shape[2]]
 
 
