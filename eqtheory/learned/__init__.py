@@ -4,5 +4,16 @@ from __future__ import annotations
 
 from eqtheory.learned._contraction import residual_contraction
 from eqtheory.learned._denoiser import Denoiser, DenoiserSize
+from eqtheory.learned._message_passing import MessagePassing, ProgramOperator
+from eqtheory.learned._scaled_program import Program, ScaledProgram, scaled
 
-__all__ = ["Denoiser", "DenoiserSize", "residual_contraction"]
+__all__ = [
+    "Denoiser",
+    "DenoiserSize",
+    "MessagePassing",
+    "Program",
+    "ProgramOperator",
+    "ScaledProgram",
+    "residual_contraction",
+    "scaled",
+]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
-from experiments.common.checkpoints import accelerator, load_module, load_tensors, save_module
+from experiments.common.checkpoints import accelerator
+from experiments.common.trained import is_there, keep, read
 from experiments.imaging.training import Run, blank, names
 
 __all__ = ["LARGEST", "available", "load", "load_all", "ship"]
@@ -34,11 +35,8 @@ def ship(run: Run, results: Path) -> list[str]:
     for name in SHIPPED:
         if not run.path(name).exists():
             continue
-        model = load(name, run, results)
         path = results / f"{name}.safetensors"
-        about = load_tensors(run.path(name))[1]
-        save_module(path, model, {"config": about["config"], "steps": len(about["losses"])})
-        total += path.stat().st_size
+        total += keep(load(name, run, results), checkpoint=run.path(name), shipped=path)
         if total > LARGEST:
             path.unlink()
             break
@@ -56,34 +54,10 @@ def load(name: str, run: Run, results: Path) -> nn.Module:
 
     Returns:
         The model, without gradients.
-
-    Raises:
-        FileNotFoundError: neither was trained with that seed.
-        ValueError: the training run has not come to its end.
     """
-    model = blank(name, run.config)
-    if run.path(name).exists():
-        tensors, about = load_tensors(run.path(name))
-        done, wanted = len(about["losses"]), about["config"]["schedule"]["steps"]
-        if done < wanted:
-            raise ValueError(
-                f"model {name}, seed {run.seed}: got {done} of {wanted} steps; run the command train to finish it"
-            )
-        model.load_state_dict(
-            {key.removeprefix("module."): value for key, value in tensors.items() if key.startswith("module.")}
-        )
-    elif _ships(name, run, results):
-        load_module(results / f"{name}.safetensors", model)
-    else:
-        raise FileNotFoundError(
-            f"model {name}: got no checkpoint of seed {run.seed}; needed one; run the command train"
-        )
-    return model.requires_grad_(requires_grad=False).eval().to(accelerator())
-
-
-def _ships(name: str, run: Run, results: Path) -> bool:
-    path = results / f"{name}.safetensors"
-    return path.exists() and load_tensors(path)[1]["config"]["seed"] == run.seed
+    shipped = results / f"{name}.safetensors"
+    model = read(name, run.seed, blank(name, run.config), checkpoint=run.path(name), shipped=shipped)
+    return model.to(accelerator())
 
 
 def available(name: str, run: Run, results: Path) -> bool:
@@ -97,7 +71,7 @@ def available(name: str, run: Run, results: Path) -> bool:
     Returns:
         Whether `load` finds it.
     """
-    return run.path(name).exists() or _ships(name, run, results)
+    return is_there(run.seed, checkpoint=run.path(name), shipped=results / f"{name}.safetensors")
 
 
 def load_all(run: Run, results: Path) -> dict[str, nn.Module]:

@@ -1,4 +1,4 @@
-"""Command line: `python -m experiments.linear_programming solve FILE.mps`, `measure --preset cpu`, `figures`, `netlib`."""
+"""Command line: `python -m experiments.linear_programming solve FILE.mps`, `train`, `measure --preset cpu`, `figures`, `netlib`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import tyro
 
 from eqtheory.constructions import LinearStatus
 from eqtheory.errors import InputError
+from experiments.common.record import load_preset
 from experiments.linear_programming.figures import draw
-from experiments.linear_programming.measure import measure
+from experiments.linear_programming.figures_learned import draw_networks
+from experiments.linear_programming.measure import FOLDER, measure
+from experiments.linear_programming.measure_learned import measure_learned
 from experiments.linear_programming.netlib import netlib, solve_file
+from experiments.linear_programming.shipped import ship
+from experiments.linear_programming.training import Run, train_all
 
 _CODES = {
     LinearStatus.SOLVED: 0,
@@ -24,19 +29,27 @@ _CODES = {
 
 
 def main(
-    command: Literal["solve", "measure", "figures", "netlib"],
+    command: Literal["solve", "train", "measure", "figures", "netlib"],
     file: Path | None = None,
     /,
     preset: Literal["smoke", "cpu", "paper"] = "cpu",
+    seeds: tuple[int, ...] | None = None,
+    only: tuple[str, ...] | None = None,
+    runs: Path = Path("build/linear_programming"),
+    results: Path | None = None,
     tolerance: float = 1e-6,
     max_steps: int = 400_000,
 ) -> int:
-    """Solve a file, measure the random instances or draw what was measured, or solve Netlib's problems.
+    """Solve a file, train networks, measure the random instances or draw what was measured, or solve Netlib's problems.
 
     Args:
         command: what to do.
         file: with `solve`, a linear program in MPS format.
-        preset: with `measure`, size of everything; see `config.toml`.
+        preset: with `train` and `measure`, size of everything; see `config.toml`.
+        seeds: of the networks; the preset's by default.
+        only: with `train`, names of models; with `measure`, `classical` or `learned`; everything by default.
+        runs: folder of training checkpoints and of instances.
+        results: folder of results; the experiment's own for `cpu`, one beside the checkpoints for other presets, by default.
         tolerance: relative KKT error at which a file is solved.
         max_steps: limit of the steps of each file.
 
@@ -56,12 +69,27 @@ def main(
             return 1
         print(found)
         return _CODES[found.status]
+    config, kept = load_preset(FOLDER, preset), runs / preset
+    out = results or (FOLDER / "results" if preset == "cpu" else kept / "results")
+    if command == "train":
+        for seed in seeds or config["learning"]["seeds"]:
+            run = Run(config, seed, kept)
+            train_all(run, None if only is None else list(only))
+            print(f"kept for later, seed {seed}: {', '.join(ship(run, out)) or 'nothing'}")
+        return 0
     if command == "measure":
-        for part, line in measure(preset)["target_lines"].items():
-            print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
+        if only is None or "classical" in only:
+            for part, line in measure(preset, out / "linear_programming.json")["target_lines"].items():
+                print(f"{part}: mean slope of the solution {line['mean_slope']:.4g}")
+        if only is None or "learned" in only:
+            measured = measure_learned(preset, runs=kept, seeds=None if seeds is None else list(seeds), results=out)
+            for name, row in measured["table"].items():
+                print(f"{name}: {row['test_error']:.4f}, spread {row['spread']:.4f}, {row['parameters']} parameters")
         return 0
     if command == "figures":
-        print(f"wrote {draw().name}")
+        drawn = [draw(out / "linear_programming.json")] if (out / "linear_programming.json").exists() else []
+        drawn += [draw_networks(out)] if (out / "networks.json").exists() else []
+        print(f"wrote {', '.join(path.name for path in drawn) or 'nothing: run the command measure'}")
         return 0
     netlib(tolerance, max_steps)
     return 0

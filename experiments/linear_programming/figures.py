@@ -8,9 +8,10 @@ from typing import Any
 
 from experiments.linear_programming.measure import FOLDER
 
-__all__ = ["draw", "draw_slopes"]
+__all__ = ["SYMBOLS", "draw", "draw_slopes"]
 
-_PARTS = {"matrix": "A", "right_side": "b", "costs": "c", "lower": "l", "upper": "u"}
+SYMBOLS = {"matrix": "A", "right_side": "b", "costs": "c", "lower": "l", "upper": "u"}
+"""The symbol of each part of the data."""
 
 
 def draw(result: Path | None = None, out: Path | None = None) -> Path:
@@ -51,7 +52,7 @@ def draw_slopes(measured: dict[str, Any], operator: str, axes: Any) -> None:
         operator: `primal_dual` or `regularised_dual`.
         axes: where to draw.
     """
-    for k, (part, symbol) in enumerate(_PARTS.items()):
+    for k, (part, symbol) in enumerate(SYMBOLS.items()):
         found = zip(measured["steps"], measured[operator]["slopes"][part], strict=True)
         steps, slopes = zip(*((t, slope) for t, slope in found if slope > 0), strict=True)
         axes.plot(steps, slopes, color=f"C{k}", label=symbol)

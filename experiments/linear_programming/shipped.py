@@ -1,0 +1,74 @@
+"""Trained networks: from the checkpoints of a training run, or the small ones that ship with the experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eqtheory.learned import MessagePassing
+from experiments.common.trained import is_there, keep, read
+from experiments.linear_programming.training import Run, build, names
+
+__all__ = ["LARGEST", "available", "load", "ship"]
+
+LARGEST = 1_000_000
+"""Bytes that the shipped models may take together."""
+
+
+def _file(name: str, run: Run, results: Path) -> Path:
+    return results / "models" / f"{name}-{run.seed}.safetensors"
+
+
+def available(run: Run, results: Path) -> list[str]:
+    """List the models of a seed that were trained or ship.
+
+    Args:
+        run: the training run.
+        results: folder of results.
+
+    Returns:
+        Their names, those of a run that has not come to its end among them.
+    """
+    return [
+        name
+        for name in names(run.config, run.seed)
+        if is_there(run.seed, checkpoint=run.path(name), shipped=_file(name, run, results))
+    ]
+
+
+def load(name: str, run: Run, results: Path) -> MessagePassing:
+    """Read one trained block.
+
+    Args:
+        name: of the model.
+        run: where a training run keeps its checkpoints; where it has none, the shipped model is taken.
+        results: folder of results.
+
+    Returns:
+        The block in float64, without gradients.
+    """
+    block = build(name, run.config, run.seed)
+    return read(name, run.seed, block, checkpoint=run.path(name), shipped=_file(name, run, results)).double()
+
+
+def ship(run: Run, results: Path) -> list[str]:
+    """Keep the models of one seed beside the results, without optimiser states, as long as all seeds' fit.
+
+    Args:
+        run: the training run.
+        results: folder of results.
+
+    Returns:
+        The names that were kept.
+    """
+    kept: list[str] = []
+    for name in available(run, results):
+        if not run.path(name).exists():
+            continue
+        path = _file(name, run, results)
+        block = read(name, run.seed, build(name, run.config), checkpoint=run.path(name), shipped=path)
+        keep(block, checkpoint=run.path(name), shipped=path)
+        if sum(each.stat().st_size for each in path.parent.glob("*.safetensors")) > LARGEST:
+            path.unlink()
+            break
+        kept.append(name)
+    return kept

@@ -1,0 +1,242 @@
+"""Training of the networks of one seed: explicit and implicit ones of each width, with the same features, batches and steps."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqtheory.gradients import (
+    AdjointWarning,
+    Gradient,
+    Implicit,
+    OnAdjointFailure,
+    OneStep,
+    Phantom,
+    Unrolled,
+    fixed_point,
+)
+from eqtheory.learned import MessagePassing, ProgramOperator, ScaledProgram, residual_contraction, scaled
+from eqtheory.nests import map_tensors
+from eqtheory.solvers import OnFailure, Stop
+from experiments.common.checkpoints import digest, random_generator
+from experiments.common.training import Schedule, Trained, train
+from experiments.linear_programming.instances import training_set
+from experiments.linear_programming.reference import References
+
+__all__ = ["GRADIENTS", "Kind", "Run", "build", "kind_of", "names", "relative_errors", "train_all", "train_model"]
+
+GRADIENTS: dict[str, Gradient] = {
+    "": Phantom(steps=6, relaxation=1.0),
+    "jacobian_free": OneStep(),
+    "implicit_gradient": Implicit(
+        stop=Stop(rtol=1e-2, max_steps=30), on_failure=OnAdjointFailure.WARN, expects_contraction=False
+    ),
+}
+"""How fixed points are differentiated, by what follows the width in a name: the last six steps, the last one alone, or the equation. An
+adjoint that is not solved to the tolerance is used as far as it came: a step of training does not need it exactly."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a model is.
+
+    Args:
+        implicit: whether its block is iterated.
+        width: channels.
+        rounds: of messages in a block.
+        gradient: how its fixed points are differentiated.
+    """
+
+    implicit: bool
+    width: int
+    rounds: int
+    gradient: Gradient
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the checkpoints of one seed are, and what it is trained on.
+
+    Args:
+        config: the preset's settings.
+        seed: of weights and batches.
+        folder: of checkpoints.
+    """
+
+    config: dict[str, Any]
+    seed: int
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Say where a model's training is kept.
+
+        Args:
+            name: of the model.
+
+        Returns:
+            The checkpoint.
+        """
+        return self.folder / f"{name}-{self.seed}.safetensors"
+
+
+def names(config: dict[str, Any], seed: int) -> list[str]:
+    """List the models of a preset.
+
+    Args:
+        config: the preset's settings.
+        seed: wide models and variants belong to the first one only.
+
+    Returns:
+        Names, in the order in which they are trained.
+    """
+    how = config["learning"]
+    found = [f"{kind}{width}" for width in how["widths"] for kind in ("explicit", "implicit")]
+    if seed == how["seeds"][0]:
+        found += [f"{kind}{width}" for width in how["wide"] for kind in ("explicit", "implicit")]
+        found += how["variants"]
+    return found
+
+
+def kind_of(name: str, config: dict[str, Any]) -> Kind:
+    """Read a name: `explicit8`, `implicit4`, `deep4` (twice the rounds, applied once), `implicit4_implicit_gradient`.
+
+    Args:
+        name: of the model.
+        config: the preset's settings.
+
+    Returns:
+        What it says.
+
+    Raises:
+        ValueError: no such name.
+    """
+    read = re.fullmatch(r"(explicit|implicit|deep)(\d+)(?:_(\w+))?", name)
+    if read is None or (read[3] or "") not in GRADIENTS or (read[3] and read[1] != "implicit"):
+        message = f"model: got {name!r}; needed a kind and a width, such as explicit8 or implicit4; see names()"
+        raise ValueError(message)
+    rounds = config["learning"]["rounds"] * (2 if read[1] == "deep" else 1)
+    return Kind(read[1] == "implicit", int(read[2]), rounds, GRADIENTS[read[3] or ""])
+
+
+def build(name: str, config: dict[str, Any], seed: int = 0) -> MessagePassing:
+    """Build a model's block before its training; an explicit and an implicit one of a width and seed begin alike.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings.
+        seed: of the weights.
+
+    Returns:
+        The block.
+    """
+    kind = kind_of(name, config)
+    draw = random_generator(seed, 0, kind.width)
+    return MessagePassing(kind.width, rounds=kind.rounds, memory=config["learning"]["memory"], generator=draw)
+
+
+def relative_errors(state: Tensor, y: Tensor) -> Tensor:
+    """Measure `|y_t - y| / (|y| + 1)`.
+
+    Args:
+        state: states that begin with the point.
+        y: solutions, shape `(batch, n)`.
+
+    Returns:
+        Shape `(batch,)`.
+    """
+    return torch.linalg.vector_norm(state[:, : y.shape[1]] - y, dim=1) / (torch.linalg.vector_norm(y, dim=1) + 1)
+
+
+def train_model(name: str, run: Run, found: References, watch: Callable[[int, float], None] | None = None) -> Trained:
+    """Train one model; the mean of `relative_errors` is the loss.
+
+    An implicit one begins with a few unrolled iterations. Then it is iterated for a drawn number of steps, beyond which it never saw
+    itself, and differentiated by its gradient there, with a penalty on the contraction that its residual shows.
+
+    Args:
+        name: one of `names`.
+        run: seed and checkpoints.
+        found: instances to train on.
+        watch: called at checkpoints.
+
+    Returns:
+        Its history.
+    """
+    how, kind = run.config["learning"], kind_of(name, run.config)
+    block = build(name, run.config, run.seed)
+    programs, y = single(scaled(found.program)), found.y.float()
+    warm = int(how["unrolled_share"] * how["steps"])
+
+    def loss(step: int) -> Tensor:
+        draw = random_generator(run.seed, 2, step)
+        at = torch.randint(len(y), (how["batch"],), generator=draw)
+        x, wanted = map_tensors(lambda t: t.index_select(0, at), programs), y[at]
+        if not kind.implicit:
+            return relative_errors(block(block.zero_state(x), x), wanted).mean()
+        G, early = ProgramOperator(block), step < warm
+        longest = how["iterations"]
+        steps = how["unrolled"] if early else int(torch.randint(longest // 2, longest + 1, (), generator=draw))
+        value = fixed_point(
+            G,
+            x,
+            stop=Stop(rtol=0.0 if early else how["rtol"], max_steps=steps, check_every=steps),
+            gradient=Unrolled() if early else kind.gradient,
+            on_failure=OnFailure.RETURN,
+        ).value
+        error = relative_errors(value, wanted).mean()
+        if early:
+            return error
+        excess = (residual_contraction(G, value, x) - how["factor"]).relu().square().mean()
+        return error + how["penalty"] * excess
+
+    about = {
+        "stage": name,
+        "seed": run.seed,
+        "learning": {key: how[key] for key in how if key not in ("seeds", "widths", "wide", "variants", "every")},
+        "instances": digest(found.program.entries, found.program.c, found.y),
+    }
+    schedule = Schedule(steps=how["steps"], rate=how["rate"], every=how["every"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AdjointWarning)
+        return train(block, loss, schedule, checkpoint=run.path(name), config=about, watch=watch)
+
+
+def train_all(run: Run, only: list[str] | None = None) -> list[str]:
+    """Train every model of one seed; what is finished already is left.
+
+    Args:
+        run: seed, settings and checkpoints.
+        only: names of models; all by default.
+
+    Returns:
+        The names.
+    """
+    torch.set_num_threads(run.config["threads"])
+    found = training_set(run.config, run.folder)
+    chosen = names(run.config, run.seed) if only is None else only
+    for name in chosen:
+        train_model(name, run, found, _printer(name, run.seed))
+    return chosen
+
+
+def single(x: ScaledProgram) -> ScaledProgram:
+    """Round programs to float32, in which networks are trained.
+
+    Args:
+        x: the programs.
+
+    Returns:
+        Copies.
+    """
+    return map_tensors(lambda t: t.float() if t.dtype.is_floating_point else t, x)
+
+
+def _printer(name: str, seed: int) -> Callable[[int, float], None]:
+    return lambda step, loss: print(f"{name}, seed {seed}: step {step}, loss {loss:.4f}", flush=True)
