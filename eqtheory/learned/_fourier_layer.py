@@ -76,7 +76,7 @@ class FourierKernel:
         kept = torch.fft.rfft2(z)[..., :columns]
         top, bottom = kept[..., :columns, :], kept[..., nx - columns + 1 :, :]
         kept = torch.cat([top, bottom], dim=-2).flatten(2).permute(2, 1, 0)  # modes, into, batch
-        found = torch.bmm(self.multiplier.reshape(rows * columns, out, into), kept)
+        found = _product(self.multiplier.reshape(rows * columns, out, into), kept)
         found = found.permute(2, 1, 0).reshape(-1, out, rows, columns)
         middle = found.new_zeros(len(found), out, nx - rows, columns)
         half = torch.cat([found[..., :columns, :], middle, found[..., columns:, :]], dim=-2)
@@ -130,9 +130,9 @@ class FourierLayer(nn.Module):
         count("out", out, "pass the channels of the result")
         self.modes = count("modes", modes, "keep at least the modes of wave number one")
         self.largest_norm = None if largest_norm is None else positive("largest_norm", largest_norm)
-        scale = (1 / (2 * into)) ** 0.5  # half of the variance from R, half from W
+        scale = 0.5 * into**-0.5  # the largest singular values of W and of the blocks are then about one
         shape = (2 * modes + 1, modes + 1, out, into)
-        self.weight = nn.Parameter(scale * 0.5**0.5 * torch.randn(*shape, 2, generator=generator))
+        self.weight = nn.Parameter(0.5 * scale * torch.randn(*shape, 2, generator=generator))
         self.mixing = nn.Parameter(scale * torch.randn(out, into, generator=generator))
         self.bias = nn.Parameter(torch.zeros(out))
 
@@ -185,6 +185,18 @@ class FourierLayer(nn.Module):
             Fields, shape `(batch, out, x, y)`.
         """
         return self.kernel()(z)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Batched products of complex matrices as one of real ones, `[Re, -Im; Im, Re] [Re; Im]`, which is several times faster on a CPU.
+
+    Returns:
+        `a @ b`.
+    """
+    top, bottom = torch.cat([a.real, -a.imag], dim=2), torch.cat([a.imag, a.real], dim=2)
+    both = torch.bmm(torch.cat([top, bottom], dim=1), torch.cat([b.real, b.imag], dim=1))
+    real, imag = both.chunk(2, dim=1)
+    return torch.complex(real, imag)
 
 
 def _limited(blocks: Tensor, largest: float) -> Tensor:

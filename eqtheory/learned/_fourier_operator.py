@@ -117,7 +117,7 @@ class FourierBlock(nn.Module):
         """
         return [layer.kernel() for layer in self.layers if isinstance(layer, FourierLayer)]
 
-    def inject(self, e: Tensor) -> list[Tensor]:
+    def inject(self, e: Tensor) -> tuple[Tensor, ...]:
         """Form what is added at each layer; the same in all iterations.
 
         Args:
@@ -126,7 +126,7 @@ class FourierBlock(nn.Module):
         Returns:
             One field of the same shape for each layer.
         """
-        return [injection(e) for injection in self.injections]
+        return tuple(injection(e) for injection in self.injections)
 
     def forward(self, z: Tensor, e: Tensor) -> Tensor:
         """Apply the block once.
@@ -141,7 +141,7 @@ class FourierBlock(nn.Module):
         return _through(self.kernels(), z, self.inject(e))
 
 
-def _through(kernels: list[FourierKernel], z: Tensor, injected: list[Tensor]) -> Tensor:
+def _through(kernels: list[FourierKernel], z: Tensor, injected: tuple[Tensor, ...]) -> Tensor:
     last = len(kernels) - 1
     for place, (kernel, added) in enumerate(zip(kernels, injected, strict=True)):
         z = kernel(z) + added
@@ -211,7 +211,7 @@ class ExplicitFourierOperator(nn.Module):
 class HiddenField(ImplicitOperator):
     """The operator an implicit Fourier operator iterates, `z -> (1 - tau) z + tau block(z, e)`, at its parameters of the moment.
 
-    Kernels are formed once; the encoded input at every call from `x`, so that derivatives in `x` are complete.
+    Kernels are formed once. An input is either `x` itself, encoded at every call, or what `encode` made of it, which a solve carries along.
 
     Args:
         model: whose block it is.
@@ -221,20 +221,39 @@ class HiddenField(ImplicitOperator):
         self._model = model
         self._kernels = model.block.kernels()
 
-    def __call__(self, y: Tensor, x: Any) -> Tensor:
-        block, tau = self._model.block, self._model.relaxation
-        after = _through(self._kernels, y, block.inject(self._model.encoder(x)))
-        return after if tau == 1 else torch.lerp(y, after, tau)
-
-    def initial_state(self, x: Any) -> Tensor:
-        """Start from zero.
+    def encode(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Form what the layers add of an input, the same in all iterations; differentiable.
 
         Args:
             x: inputs, shape `(batch, into, x, y)`.
 
         Returns:
+            One field for each layer, shape `(batch, width, x, y)`.
+
+        Raises:
+            ShapeError: other channels, other axes, or a grid that does not hold the modes.
+            NonFiniteError: an input is NaN or infinite.
+        """
+        _require_input(x, self._model.size)
+        return self._model.block.inject(self._model.encoder(x))
+
+    def __call__(self, y: Tensor, x: Any) -> Tensor:
+        tau = self._model.relaxation
+        injected = x if isinstance(x, tuple) else self._model.block.inject(self._model.encoder(x))
+        after = _through(self._kernels, y, injected)
+        return after if tau == 1 else (1 - tau) * y + tau * after
+
+    def initial_state(self, x: Any) -> Tensor:
+        """Start from zero.
+
+        Args:
+            x: inputs, shape `(batch, into, x, y)`, or what `encode` made of them.
+
+        Returns:
             Zeros, shape `(batch, width, x, y)`.
         """
+        if isinstance(x, tuple):
+            return torch.zeros_like(x[0])
         _require_input(x, self._model.size)
         return x.new_zeros(len(x), self._model.size.width, *x.shape[-2:])
 
@@ -295,8 +314,14 @@ class ImplicitFourierOperator(nn.Module):
 
         Returns:
             The solution; its value is the hidden field, to be decoded.
+
+        Raises:
+            ShapeError: other channels, other axes, or a grid that does not hold the modes.
+            NonFiniteError: an input is NaN or infinite.
         """
-        return fixed_point(self.operator(), x, solver=solver, stop=stop, gradient=gradient, on_failure=on_failure)
+        operator = self.operator()
+        injected = operator.encode(x)
+        return fixed_point(operator, injected, solver=solver, stop=stop, gradient=gradient, on_failure=on_failure)
 
     def forward(self, x: Tensor, steps: int = 100) -> Tensor:
         """Apply the operator by plain iteration.
