@@ -33,7 +33,7 @@ from eqtheory.gradients import Gradient, Implicit, fixed_point
 from eqtheory.learned._fourier_layer import FourierKernel, FourierLayer
 from eqtheory.operators import ImplicitOperator
 from eqtheory.solvers import OnFailure, Picard, Solution, Solver, Stop
-from eqtheory.validate import count, require_finite
+from eqtheory.validate import count, open_unit, require_finite
 
 __all__ = ["ExplicitFourierOperator", "FourierBlock", "FourierSize", "HiddenField", "ImplicitFourierOperator"]
 
@@ -281,7 +281,7 @@ class ImplicitFourierOperator(nn.Module):
         self, size: FourierSize, *, relaxation: float = 1.0, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        self.size, self.relaxation = size, relaxation
+        self.size, self.relaxation = size, open_unit("relaxation", relaxation, include_one=True)
         self.encoder = _Pointwise(size.into, size.width, size.width, generator=generator)
         self.block = FourierBlock(size, generator=generator)
         self.decoder = _Pointwise(size.width, size.width, size.out, generator=generator)

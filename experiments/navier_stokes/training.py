@@ -22,12 +22,12 @@ __all__ = ["GRADIENTS", "Run", "build", "draw_batch", "names", "relative_error",
 
 Model = ExplicitFourierOperator | ImplicitFourierOperator
 GRADIENTS: dict[str, Gradient] = {
-    "": Phantom(steps=3, relaxation=0.8),
+    "": Phantom(steps=4, relaxation=1.0),
     "gradient": Implicit(
         stop=Stop(rtol=1e-2, max_steps=30), on_failure=OnAdjointFailure.WARN, expects_contraction=False
     ),
 }
-"""How implicit models are trained, by what follows in their names: through three relaxed steps, or through the equation. An adjoint that is
+"""How implicit models are trained, by what follows in their names: through the last four steps, or through the equation. An adjoint that is
 not solved to the tolerance is used as far as it came."""
 
 
