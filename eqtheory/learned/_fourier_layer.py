@@ -71,7 +71,7 @@ class FourierKernel:
             ShapeError: other channels, other axes, or a grid that does not hold the modes.
         """
         rows, columns, out, into = self.multiplier.shape
-        self._require(z)
+        self.require(z)
         nx, ny = z.shape[-2:]
         kept = torch.fft.rfft2(z)[..., :columns]
         top, bottom = kept[..., :columns, :], kept[..., nx - columns + 1 :, :]
@@ -84,13 +84,23 @@ class FourierKernel:
         mixed = torch.matmul(self.mixing, z.flatten(2)).unflatten(-1, (nx, ny))
         return waves + mixed + self.bias[:, None, None]
 
-    def _require(self, z: Tensor) -> None:
+    def require(self, z: Tensor) -> None:
+        """Check that fields can be arguments.
+
+        Args:
+            z: fields.
+
+        Raises:
+            ShapeError: other channels, other axes, or a grid that does not hold the modes.
+        """
         rows, into = self.multiplier.shape[0], self.multiplier.shape[3]
         if z.ndim != 4 or z.shape[1] != into:
             raise ShapeError("z", f"shape {tuple(z.shape)}", f"(batch, {into}, x, y)", "put the channels second")
         if min(z.shape[-2:]) < rows:
             came = f"a grid of {z.shape[-2]} x {z.shape[-1]} points"
-            raise ShapeError("z", came, f"at least {rows} points in each direction", "refine the grid or keep fewer modes")
+            raise ShapeError(
+                "z", came, f"at least {rows} points in each direction", "refine the grid or keep fewer modes"
+            )
 
 
 @final
@@ -167,7 +177,7 @@ class FourierLayer(nn.Module):
         """
         grid = size or (2 * self.modes + 3, 2 * self.modes + 3)
         kernel = self.kernel()
-        kernel._require(kernel.mixing.new_zeros(1, kernel.mixing.shape[1], *grid))
+        kernel.require(kernel.mixing.new_zeros(1, kernel.mixing.shape[1], *grid))
         columns = self.modes + 1
         full = kernel.mixing.detach().to(torch.complex128)[:, :, None, None].repeat(1, 1, grid[0], grid[1] // 2 + 1)
         blocks = kernel.multiplier.detach().to(torch.complex128).permute(2, 3, 0, 1)

@@ -11,8 +11,8 @@ act at every point. With the same block
 - the **implicit** one is `decoder(z*)`, `z* = block(z*, e)`, one block whose number of uses is chosen when it is used: from `z = 0`,
   `z_{t+1} = (1 - tau) z_t + tau block(z_t, e)`.
 
-So the explicit operator of one block and the implicit one have the same parameters, one by one. All commute with shifts of the grid and do not
-depend on it.
+So the explicit operator of one block and the implicit one have the same parameters, one by one. All commute with shifts of the
+grid and do not depend on it.
 
 References:
     Li et al. 2021, Fourier Neural Operator for Parametric Partial Differential Equations, ICLR; Bai, Kolter and Koltun 2019, Deep Equilibrium
@@ -22,6 +22,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -70,7 +71,7 @@ class _Pointwise(nn.Module):
         super().__init__()
         self.layers = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for into, out in zip(channels, channels[1:], strict=False):
+        for into, out in pairwise(channels):
             self.layers.append(nn.Parameter(torch.randn(out, into, generator=generator) * into**-0.5))
             self.biases.append(nn.Parameter(torch.zeros(out)))
 
@@ -277,9 +278,7 @@ class ImplicitFourierOperator(nn.Module):
         torch.Size([2, 1, 16, 16])
     """
 
-    def __init__(
-        self, size: FourierSize, *, relaxation: float = 1.0, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, size: FourierSize, *, relaxation: float = 1.0, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.size, self.relaxation = size, open_unit("relaxation", relaxation, include_one=True)
         self.encoder = _Pointwise(size.into, size.width, size.width, generator=generator)

@@ -22,9 +22,7 @@ from experiments.navier_stokes.training import Run, train_all
 Preset = Literal["smoke", "cpu", "paper"]
 
 
-def generate_data(
-    preset: Preset = "cpu", purpose: Literal["data", "learning"] = "data", workers: int = 2
-) -> None:
+def generate_data(preset: Preset = "cpu", purpose: Literal["data", "learning"] = "data", workers: int = 2) -> None:
     """Make, or go on making, a data set of a preset.
 
     Args:

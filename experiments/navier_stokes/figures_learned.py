@@ -79,7 +79,9 @@ def _slopes(axes: Any, curves: list[dict[str, Any]]) -> None:
     truth = curves[0]["truth"]["lipschitz"]
     axes.axhline(max(truth), color="k", ls="--", lw=1, label="true, largest")
     axes.axhline(float(np.median(truth)), color="0.5", ls="--", lw=1, label="true, median")
-    axes.set(xscale="log", yscale="log", xlabel="iterations t", ylabel="nu x slope of force to vorticity", title="Slope")
+    axes.set(
+        xscale="log", yscale="log", xlabel="iterations t", ylabel="nu x slope of force to vorticity", title="Slope"
+    )
     axes.legend(fontsize=7)
 
 
@@ -88,7 +90,9 @@ def _against_truth(axes: Any, curves: list[dict[str, Any]]) -> None:
     for part in curves:
         axes.plot(truth, truth * np.array(part["slopes"]["ratio_to_truth"]), "o", ms=4, alpha=0.6)
     axes.plot([truth.min(), truth.max()], [truth.min(), truth.max()], "k--", lw=1, label="as steep as the truth")
-    axes.set(xscale="log", yscale="log", xlabel="true local Lipschitz constant x nu", ylabel="slope of the last iterate")
+    axes.set(
+        xscale="log", yscale="log", xlabel="true local Lipschitz constant x nu", ylabel="slope of the last iterate"
+    )
     axes.set_title("Flow by flow")
     axes.legend(fontsize=7)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
 
+from eqtheory.constructions import GalerkinTorus
 from eqtheory.learned import FourierLayer, ImplicitFourierOperator
 from experiments.common.checkpoints import digest
 from experiments.common.record import load_preset, write_result
@@ -21,6 +24,7 @@ from experiments.navier_stokes.curves import Tangents, error_curve, slope_curve,
 from experiments.navier_stokes.generate import FOLDER, data_folder
 from experiments.navier_stokes.pairs import Pairs, Split, read_split
 from experiments.navier_stokes.shipped import available, load_model
+from experiments.navier_stokes.solver import prolong
 from experiments.navier_stokes.training import Model, Run, names, relative_error
 
 __all__ = ["measure_learned", "table_of"]
@@ -144,7 +148,7 @@ def errors_of(model: Model, split: Split, config: dict[str, Any]) -> dict[str, A
     on_fine = relative_error(_applied(model, fine[0].to(place), how["steps"]), fine[1].to(place)).cpu()
     edges = how["grashof"]
     by = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         at = (split.test.grashof >= low) & (split.test.grashof < high)
         if bool(at.any()):
             by.append({"from": low, "to": high, "samples": int(at.sum()), "error": float(error[at].mean())})
@@ -170,11 +174,6 @@ def _applied(model: Model, x: torch.Tensor, steps: int) -> torch.Tensor:
 
 def _refined(pairs: Pairs, points: int) -> Pairs:
     """The same flows as the coarse truncation, sampled on a finer grid."""
-    from dataclasses import replace
-
-    from eqtheory.constructions import GalerkinTorus
-    from experiments.navier_stokes.solver._linearized import prolong
-
     torus = GalerkinTorus((points, points))
     return replace(pairs, torus=torus, g=prolong(pairs.torus, torus, pairs.g), w=prolong(pairs.torus, torus, pairs.w))
 

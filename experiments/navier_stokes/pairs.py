@@ -4,16 +4,16 @@ r"""Pairs of force and vorticity to learn from: without viscosity, band-limited,
 
     u' . grad w' = Laplace w' + g'.
 
-On the torus whose lowest wave number is one all viscosities share one solution map `S`, and `w = nu S(g / nu^2)`; the size of `g'` is the Grashof
-number. So models learn `S` from `g'` alone, and need no viscosity among their inputs. Slopes scale as `D w / D g = S' / nu`: what is
-measured of `S` is `nu L`.
+On the torus whose lowest wave number is one all viscosities share one solution map `S`, and `w = nu S(g / nu^2)`; the size of
+`g'` is the Grashof number. So models learn `S` from `g'` alone, and need no viscosity among their inputs. Slopes scale as
+`D w / D g = S' / nu`: what is measured of `S` is `nu L`.
 
 **Band-limited.** Flows are restricted to the modes that a coarse grid carries without aliasing (`GalerkinTorus`), where both members are
 sampled. What that leaves out is measured, and far below any model's error.
 
 **Symmetries.** Vorticity and curl are scalars under rotations and change their sign under reflections: if `w' = S(g')`, then for
-every quarter turn `Q`, `w'(Q .) = S(g'(Q .))`, and for the mirror `P`, `-w'(P .) = S(-g'(P .))`. On a grid a turn is exact up to a shift, which is a
-symmetry too. Eight pairs come from each, all exact; every model is trained on all.
+every quarter turn `Q`, `w'(Q .) = S(g'(Q .))`, and for the mirror `P`, `-w'(P .) = S(-g'(P .))`. On a grid a turn is exact up to
+a shift, which is a symmetry too. Eight pairs come from each, all exact; every model is trained on all.
 """
 
 from __future__ import annotations

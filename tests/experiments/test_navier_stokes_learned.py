@@ -20,7 +20,7 @@ from experiments.navier_stokes.generate import FOLDER, generate
 from experiments.navier_stokes.measure_learned import measure_learned
 from experiments.navier_stokes.pairs import Pairs, Split, read_split, turned
 from experiments.navier_stokes.shipped import LARGEST, available, load_model, ship
-from experiments.navier_stokes.solver import TangentMap, solve_coordinates
+from experiments.navier_stokes.solver import TangentMap, prolong, solve_coordinates
 from experiments.navier_stokes.training import Run, build, draw_batch, names, relative_error, train_all
 
 CONFIG = load_preset(FOLDER, "smoke")["learned"]
@@ -53,11 +53,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path, split: Split) 
 
 def test_all_viscosities_share_one_solution_map(split: Split) -> None:
     torus, few = split.train.fine, split.train.rows(torch.arange(3))
-    g = solve_coordinates(torus, few.flows * 0, torch.ones(3, dtype=torch.float64)).c
-    assert float(g.abs().max()) == 0
-    fine_g = torch.zeros_like(few.flows)
-    from experiments.navier_stokes.solver._linearized import prolong
-
     fine_g = prolong(few.torus, torus, few.g)  # forces have no modes beyond the coarse ones
     for nu in (0.02, 0.5):
         flows = solve_coordinates(torus, fine_g * nu**2, torch.full((3,), nu, dtype=torch.float64))
@@ -70,7 +65,9 @@ def test_the_parts_are_disjoint_and_follow_the_seed_of_the_split(data: Path, spl
     again, other = read_split(data, CONFIG), read_split(data, {**CONFIG, "split": 1})
     assert again.test.digest == split.test.digest != other.test.digest
     assert float(split.test.left_out.max()) < 1e-2
-    with pytest.raises(InputError, match=r"folder: got 16 samples, needed more than 16, to test on; generate more data"):
+    with pytest.raises(
+        InputError, match=r"folder: got 16 samples, needed more than 16, to test on; generate more data"
+    ):
         read_split(data, {**CONFIG, "test": 16})
 
 
@@ -105,8 +102,8 @@ def test_true_slopes_are_those_of_the_tangent_map(split: Split) -> None:
     for k in range(2):
         response = tangent.apply(found.forces[:, k])
         assert torch.allclose(torch.linalg.vector_norm(response, dim=1), found.slopes[:, k], rtol=1e-9)
-    assert bool((found.slopes[:, -1] <= found.lipschitz * (1 + 1e-9)).all())
-    assert torch.allclose(found.slopes[:, -1], found.lipschitz, rtol=0.05)
+    # The most sensitive change of force was found on the fine truncation, and was cut.
+    assert torch.allclose(found.slopes[:, -1], found.lipschitz, rtol=float(few.left_out.max()))
     assert torch.allclose(torch.linalg.vector_norm(found.forces, dim=2), torch.ones(2, 3, dtype=torch.float64))
 
 
@@ -182,7 +179,9 @@ def test_the_smoke_preset_measures_everything(trained: tuple[Path, Path]) -> Non
         part = measured["models"][f"{name}-0"]
         assert part["error"] > 0
         assert ("slopes" in part) == name.startswith("implicit")
-    assert draw_learned(trained[1] / "learned.json", trained[1] / "learned.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (
+        draw_learned(trained[1] / "learned.json", trained[1] / "learned.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    )
 
 
 def test_parts_that_are_there_are_not_measured_again(
@@ -200,7 +199,7 @@ def test_parts_that_are_there_are_not_measured_again(
     assert capsys.readouterr().out.startswith("explicit, seed 0")
 
 
-def test_shipped_models_are_the_trained_ones_and_small(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_shipped_models_are_the_trained_ones_and_small(trained: tuple[Path, Path], data: Path, tmp_path: Path) -> None:
     runs, results = trained
     nowhere = Run(CONFIG, 0, tmp_path)
     total = 0
@@ -213,7 +212,7 @@ def test_shipped_models_are_the_trained_ones_and_small(trained: tuple[Path, Path
     with pytest.raises(FileNotFoundError, match="model implicit: got no checkpoint of seed 1"):
         load_model("implicit", Run(CONFIG, 1, tmp_path), results)
     with pytest.raises(FileNotFoundError, match="models: got none that were trained or ship"):
-        measure_learned("smoke", runs=tmp_path, data=trained[0].parent / "none", results=tmp_path)
+        measure_learned("smoke", runs=tmp_path, data=data, results=tmp_path)
 
 
 def test_training_goes_on_to_the_same_bits(trained: tuple[Path, Path], split: Split, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fourier layers: the true norm against dense matrices, real fields, independence of the grid, shifts, control; and layers that are wrong."""
+"""Fourier layers: the true norm against dense matrices, independence of the grid, shifts, control; and layers that are wrong."""
 
 from __future__ import annotations
 
@@ -146,7 +146,9 @@ def test_forgetting_the_conjugate_partner_is_caught() -> None:
     one = layer(15)
     with torch.no_grad():  # antisymmetric blocks on the axis do nothing
         axis = one.weight[:, 0].clone()
-        one.weight[:, 0] = 50 * (axis - torch.stack([axis.flip(0).roll(1, 0)[..., 0], -axis.flip(0).roll(1, 0)[..., 1]], -1))
+        one.weight[:, 0] = 50 * (
+            axis - torch.stack([axis.flip(0).roll(1, 0)[..., 0], -axis.flip(0).roll(1, 0)[..., 1]], -1)
+        )
     truth = dense_norm(one, 2, (8, 8))
     assert abs(one.norm((8, 8)).upper.value - truth) <= 1e-10 * truth
     assert _norm_without_symmetry(one) > 2 * truth

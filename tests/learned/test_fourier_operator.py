@@ -43,7 +43,9 @@ def test_smooth_inputs_give_the_same_result_on_finer_grids() -> None:
         x = (0.3 * torch.sin(t)[:, None] + 0.2 * torch.cos(2 * t)[None, :]).expand(1, 1, n, n)
         with torch.no_grad():
             found.append(model(x)[..., :: n // 16, :: n // 16])
-    assert float((found[1] - found[2]).abs().max()) < 1e-9  # what is left are waves that the nonlinearity makes beyond the grid
+    assert (
+        float((found[1] - found[2]).abs().max()) < 1e-9
+    )  # what is left are waves that the nonlinearity makes beyond the grid
     assert float((found[0] - found[2]).abs().max()) < 1e-4
 
 

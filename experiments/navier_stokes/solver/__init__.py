@@ -19,6 +19,7 @@ from experiments.navier_stokes.solver._linearized import (
     cut,
     dense_energy_form,
     dense_jacobian,
+    prolong,
     residual,
 )
 from experiments.navier_stokes.solver._sensitivity import Sensitivity, TangentMap, local_lipschitz
@@ -50,6 +51,7 @@ __all__ = [
     "laminar",
     "leading_mode",
     "local_lipschitz",
+    "prolong",
     "residual",
     "secondary_state",
     "solve_coordinates",
