@@ -9,19 +9,19 @@ not depend on the grid, so neither does the layer on fields that the grid resolv
 
 **Real fields.** Coefficients at `-k` are the conjugates of those at `k`, and half of them, `n >= 0`, are stored. On `n > 0` the map has the
 blocks `R_k` at `k` and `conj R_k` at `-k`. On `n = 0` both `k` and `-k` are stored, and the inverse transform keeps
-`(R_k + conj R_{-k}) / 2`: what is antisymmetric there does nothing. Grids have more than `2 M` points a side, so that no kept mode is its own
-alias; the Nyquist modes of even grids are not kept.
+`(R_k + conj R_{-k}) / 2`: what is antisymmetric there does nothing. Grids have more than `2 M` points a side, so that no kept mode is
+its own alias; the Nyquist modes of even grids are not kept.
 
 **Norm.** With `H_k` the block that acts, the linear part has the blocks `W + H_k` on kept modes and `W` on all others, and transforms are
 unitary up to a factor: its norm from l2 to l2 is
 
     max( max_k |W + H_k|_2, |W|_2 ),
 
-exactly (`eqtheory.lipschitz.fourier_multiplier_norm`; on a grid of `2 M + 1` points a side there are no others, and `|W|` drops out). The norm of the
-weights reshaped to one matrix is neither an upper nor a lower bound on it.
+exactly (`eqtheory.lipschitz.fourier_multiplier_norm`; on a grid of `2 M + 1` points a side there are no others, and `|W|` drops
+out). The norm of the weights reshaped to one matrix is neither an upper nor a lower bound on it.
 
-**Control.** With `largest_norm = s` every block is scaled to `A min(1, s / |A|_2)` before it is used, `W` included: the norm is at most `s`, to
-rounding, for all values of the parameters, and blocks below `s` stay as they are.
+**Control.** With `largest_norm = s` every block is scaled to `A min(1, s / |A|_2)` before it is used, `W` included: the norm is at most
+`s`, to rounding, for all values of the parameters, and blocks below `s` stay as they are.
 
 References:
     Li et al. 2021, Fourier Neural Operator for Parametric Partial Differential Equations, ICLR (the layer).

@@ -4,8 +4,8 @@ A block maps a hidden field `z` and the encoded input `e`, both with `width` cha
 
     z_0 = z,     z_i = sigma(A_i z_{i-1} + B_i e)  for i < l,     z_l = A_l z_{l-1} + B_l e,
 
-`A_i` Fourier layers (`eqtheory.learned.FourierLayer`), `B_i` mixing channels at every point: the input is injected at every layer. Encoder and decoder
-act at every point. With the same block
+`A_i` Fourier layers (`eqtheory.learned.FourierLayer`), `B_i` mixing channels at every point: the input is injected at every layer.
+Encoder and decoder act at every point. With the same block
 
 - the **explicit** operator is `decoder(block_K(... block_1(e, e) ..., e))`, `K` blocks with weights of their own;
 - the **implicit** one is `decoder(z*)`, `z* = block(z*, e)`, one block whose number of uses is chosen when it is used: from `z = 0`,
@@ -15,8 +15,8 @@ So the explicit operator of one block and the implicit one have the same paramet
 grid and do not depend on it.
 
 References:
-    Li et al. 2021, Fourier Neural Operator for Parametric Partial Differential Equations, ICLR; Bai, Kolter and Koltun 2019, Deep Equilibrium
-    Models, NeurIPS.
+    Li et al. 2021, Fourier Neural Operator for Parametric Partial Differential Equations, ICLR; Bai, Kolter and Koltun
+    2019, Deep Equilibrium Models, NeurIPS.
 """
 
 from __future__ import annotations

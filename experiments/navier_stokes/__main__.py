@@ -67,7 +67,7 @@ def train_operators(
         seed: the preset's by default, one after the other.
         only: names of models; all by default.
         runs: folder of the training checkpoints.
-        results: folder in which the first seed's models are kept; the experiment's own for `cpu`, one beside the checkpoints for other presets.
+        results: folder in which the first seed's models are kept; the experiment's own for `cpu`, else one beside the checkpoints.
     """
     config, kept = load_preset(FOLDER, preset)["learned"], runs / preset
     pairs = read_split(data_folder(preset, "learning"), config).train
