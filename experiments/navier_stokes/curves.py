@@ -9,9 +9,9 @@ so that one pass gives all `t`; every slope is a lower bound on the local Lipsch
 without viscosity, so slopes compare with `nu L` of the data.
 
 **Tangents.** (1) Sines `v` of the vorticity at quantiles of wave number, pushed through the linearised equation to the changes of force
-that make them, `F'(w) v`: along these the true slope is `|v| / |F'(w) v|`. (2) The change of force to
-which the flow is most sensitive, where the true slope is the true local Lipschitz constant, the largest singular value of the tangent map. A block of all of them is measured by the largest slope over
-its span.
+that make them, `F'(w) v`: along these the true slope is `|v| / |F'(w) v|`. (2) The change of force to which the flow is most sensitive,
+where the true slope is the true local Lipschitz constant, the largest singular value of the tangent map. A block of all of them is
+measured by the largest slope over its span.
 
 **Anderson's iterates** adapt to their input. They have no growth bound (N8), and no derivative to be trusted across restarts: slopes
 are those of pairs a finite distance apart, estimates.
