@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,9 +10,10 @@ from torch import nn
 
 from experiments.common.checkpoints import load_module, load_tensors, save_module
 
-__all__ = ["is_there", "keep", "read"]
+__all__ = ["finished", "is_there", "keep", "read"]
 
 M = TypeVar("M", bound=nn.Module)
+Paths = Callable[[str], Path]
 
 
 def read(name: str, seed: int, module: M, *, checkpoint: Path, shipped: Path) -> M:
@@ -48,6 +50,21 @@ def read(name: str, seed: int, module: M, *, checkpoint: Path, shipped: Path) ->
     return module.requires_grad_(requires_grad=False).eval()
 
 
+def finished(checkpoint: Path) -> bool:
+    """Say whether a training run has come to its end.
+
+    Args:
+        checkpoint: of the run.
+
+    Returns:
+        Whether it took all of its steps; false where there is none.
+    """
+    if not checkpoint.exists():
+        return False
+    about = load_tensors(checkpoint)[1]
+    return len(about["losses"]) >= int(about["config"]["schedule"]["steps"])
+
+
 def is_there(seed: int, *, checkpoint: Path, shipped: Path) -> bool:
     """Say whether a model was trained, to the end or not, or ships.
 
@@ -62,20 +79,32 @@ def is_there(seed: int, *, checkpoint: Path, shipped: Path) -> bool:
     return checkpoint.exists() or _ships(seed, shipped)
 
 
-def keep(module: nn.Module, *, checkpoint: Path, shipped: Path) -> int:
-    """Write a trained model without the state of its optimiser.
+def keep(
+    models: Iterable[str], load: Callable[[str], nn.Module], *, checkpoint: Paths, shipped: Paths, largest: int
+) -> list[str]:
+    """Write trained models without the state of their optimisers, as many as fit into what a folder may hold.
 
     Args:
-        module: as `read` returned it.
-        checkpoint: of its training run.
-        shipped: the file.
+        models: names, most important first; those without a checkpoint are left out.
+        load: reads a model by name.
+        checkpoint: where a model's training run is kept.
+        shipped: where it ships; all in one folder.
+        largest: bytes of all `.safetensors` files of that folder together.
 
     Returns:
-        Its bytes.
+        The names that were kept.
     """
-    about = load_tensors(checkpoint)[1]
-    save_module(shipped, module, {"config": about["config"], "steps": len(about["losses"])})
-    return shipped.stat().st_size
+    kept: list[str] = []
+    for name in models:
+        if not checkpoint(name).exists():
+            continue
+        about, path = load_tensors(checkpoint(name))[1], shipped(name)
+        save_module(path, load(name), {"config": about["config"], "steps": len(about["losses"])})
+        if sum(each.stat().st_size for each in path.parent.glob("*.safetensors")) > largest:
+            path.unlink()
+            break
+        kept.append(name)
+    return kept
 
 
 def _ships(seed: int, shipped: Path) -> bool:

@@ -28,20 +28,15 @@ def ship(run: Run, results: Path) -> list[str]:
     Returns:
         The names that were kept; none where another seed was trained.
     """
-    kept: list[str] = []
-    total = 0
     if run.seed != run.config["seeds"][0]:
-        return kept
-    for name in SHIPPED:
-        if not run.path(name).exists():
-            continue
-        path = results / f"{name}.safetensors"
-        total += keep(load(name, run, results), checkpoint=run.path(name), shipped=path)
-        if total > LARGEST:
-            path.unlink()
-            break
-        kept.append(name)
-    return kept
+        return []
+    return keep(
+        SHIPPED,
+        lambda name: load(name, run, results),
+        checkpoint=run.path,
+        shipped=lambda name: results / f"{name}.safetensors",
+        largest=LARGEST,
+    )
 
 
 def load(name: str, run: Run, results: Path) -> nn.Module:

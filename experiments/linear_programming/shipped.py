@@ -60,15 +60,10 @@ def ship(run: Run, results: Path) -> list[str]:
     Returns:
         The names that were kept.
     """
-    kept: list[str] = []
-    for name in available(run, results):
-        if not run.path(name).exists():
-            continue
-        path = _file(name, run, results)
-        block = read(name, run.seed, build(name, run.config), checkpoint=run.path(name), shipped=path)
-        keep(block, checkpoint=run.path(name), shipped=path)
-        if sum(each.stat().st_size for each in path.parent.glob("*.safetensors")) > LARGEST:
-            path.unlink()
-            break
-        kept.append(name)
-    return kept
+    return keep(
+        available(run, results),
+        lambda name: load(name, run, results).float(),
+        checkpoint=run.path,
+        shipped=lambda name: _file(name, run, results),
+        largest=LARGEST,
+    )

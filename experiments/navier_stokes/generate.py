@@ -17,7 +17,7 @@ from experiments.navier_stokes.forces import ForceLaw, draw_forces
 from experiments.navier_stokes.solver import FlowStatus, local_lipschitz, solve_coordinates
 from experiments.navier_stokes.store import Chunk, chunk_path, claim_folder, load, read_chunk, write_chunk
 
-__all__ = ["FOLDER", "Summary", "generate", "make_chunk", "summarise"]
+__all__ = ["FOLDER", "Summary", "data_folder", "generate", "make_chunk", "summarise"]
 
 FOLDER = Path(__file__).parent
 
@@ -86,19 +86,33 @@ def _work(settings: dict[str, Any], number: int, folder: Path) -> int:
     return len(chunk)
 
 
-def generate(preset: str, folder: Path | None = None, *, workers: int = 2) -> Summary:
-    """Make the data set of a preset, going on where an earlier run stopped.
+def data_folder(preset: str, purpose: str = "data") -> Path:
+    """Where a data set is kept unless another place is asked for.
 
     Args:
         preset: `smoke`, `cpu` or `paper`.
-        folder: where to keep it; `data/<preset>` beside this file by default.
+        purpose: `data`, all Grashof numbers, or `learning`, what operators are trained and tested on.
+
+    Returns:
+        The folder.
+    """
+    return FOLDER / "data" / (preset if purpose == "data" else f"{preset}-{purpose}")
+
+
+def generate(preset: str, folder: Path | None = None, *, purpose: str = "data", workers: int = 2) -> Summary:
+    """Make a data set of a preset, going on where an earlier run stopped.
+
+    Args:
+        preset: `smoke`, `cpu` or `paper`.
+        folder: where to keep it; `data_folder` by default.
+        purpose: `data`, all Grashof numbers, or `learning`, what operators are trained and tested on.
         workers: processes of one thread each; 1 stays in this one.
 
     Returns:
         A summary.
     """
-    settings = load_preset(FOLDER, preset)["data"]
-    out = folder or FOLDER / "data" / preset
+    settings = load_preset(FOLDER, preset)[purpose]
+    out = folder or data_folder(preset, purpose)
     claim_folder(out, settings)
     begin = time.perf_counter()
     made = _run(settings, out, workers)

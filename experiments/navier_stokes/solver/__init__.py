@@ -14,7 +14,14 @@ from experiments.navier_stokes.solver._kolmogorov import (
     secondary_state,
 )
 from experiments.navier_stokes.solver._levels import inner_torus
-from experiments.navier_stokes.solver._linearized import Linearization, dense_energy_form, dense_jacobian, residual
+from experiments.navier_stokes.solver._linearized import (
+    Linearization,
+    cut,
+    dense_energy_form,
+    dense_jacobian,
+    prolong,
+    residual,
+)
 from experiments.navier_stokes.solver._sensitivity import Sensitivity, TangentMap, local_lipschitz
 from experiments.navier_stokes.solver._stability import Growth, energy_margin, growth_rates
 from experiments.navier_stokes.solver._steady import RESIDUAL, TAIL, solve_coordinates, solve_steady
@@ -33,6 +40,7 @@ __all__ = [
     "TangentMap",
     "continue_from_rest",
     "critical_reynolds",
+    "cut",
     "dense_energy_form",
     "dense_jacobian",
     "energy_balance",
@@ -43,6 +51,7 @@ __all__ = [
     "laminar",
     "leading_mode",
     "local_lipschitz",
+    "prolong",
     "residual",
     "secondary_state",
     "solve_coordinates",
