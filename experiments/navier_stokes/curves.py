@@ -166,7 +166,6 @@ def _pushed(function: Any, at: tuple[Tensor, ...], along: tuple[Tensor, ...]) ->
     Returns:
         The value, and the derivatives with the tangents' axis first.
     """
-
     jvp: Any = torch.func.jvp
     vmap: Any = torch.func.vmap  # its stubs know no output without an axis
     with torch.no_grad():
