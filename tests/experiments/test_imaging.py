@@ -34,7 +34,7 @@ from experiments.imaging.photographs import (
 )
 from experiments.imaging.quality import psnr, ssim
 from experiments.imaging.shipped import LARGEST, available, load, ship
-from experiments.imaging.training import Run, names, train_all, train_model
+from experiments.imaging.training import Run, names, settings, train_all, train_model
 from experiments.imaging.transfer import compare_on
 
 CONFIG = load_preset(FOLDER, "smoke")
@@ -214,11 +214,20 @@ def test_shipped_models_are_small_and_were_trained_by_this_preset() -> None:
     assert sum(path.stat().st_size for path in files.values()) <= LARGEST
     for name, path in files.items():
         about = load_tensors(path)[1]
-        stage = config["pretraining" if name == "denoiser" else "equilibrium"]
-        assert about["steps"] == stage["steps"]
+        assert about["steps"] == (config["pretraining"] if name == "denoiser" else settings(name, config))["steps"]
         assert about["config"]["photographs"] == "bsds500, train"
         assert about["config"]["seed"] == config["seeds"][0]
         load(name, Run(config, config["seeds"][0], FOLDER / "nothing"), FOLDER / "results")
+
+
+def test_stored_results_are_those_of_this_preset_with_three_seeds() -> None:
+    for name in ("imaging", "transfer"):
+        content = json.loads((FOLDER / "results" / f"{name}.json").read_text())
+        assert content["config"] == {"preset": "cpu", **load_preset(FOLDER, "cpu")}
+    measured = json.loads((FOLDER / "results" / "imaging.json").read_text())["measured"]
+    assert measured["seeds"] == load_preset(FOLDER, "cpu")["seeds"]
+    assert measured["photographs"] == "bsds500, test"
+    assert set(measured["audits"]) == {"hqs", "pgd"}
 
 
 def test_quality_is_that_of_scikit_image() -> None:
