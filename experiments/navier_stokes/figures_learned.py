@@ -93,6 +93,9 @@ def _against_truth(axes: Any, curves: list[dict[str, Any]]) -> None:
     axes.set(
         xscale="log", yscale="log", xlabel="true local Lipschitz constant x nu", ylabel="slope of the last iterate"
     )
+    ticks = [tick for tick in (1, 1.5, 2, 3, 4, 6, 10, 16) if truth.min() * 0.9 <= tick <= truth.max() * 1.1]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_title("Flow by flow")
     axes.legend(fontsize=7)
 
