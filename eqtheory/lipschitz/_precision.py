@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from eqtheory.lipschitz._copies import copied
 from eqtheory.roundoff import unit_roundoff
 
 __all__ = ["coarsest_unit", "watched"]
@@ -40,17 +41,19 @@ def coarsest_unit(*tensors: Tensor) -> float:
 
 
 def watched(function: Callable[..., Tensor], *arguments: Tensor) -> tuple[Tensor, float]:
-    """Evaluate once, and see in which types.
+    """Evaluate once, on copies of the arguments, and see in which types.
 
     Args:
         function: the map.
         arguments: what it is evaluated at.
 
     Returns:
-        The value, and the unit roundoff of the coarsest type seen. Cost: a few microseconds for every operation.
+        The value, apart from whatever the map keeps, and the unit roundoff of the coarsest type seen. Cost: a few microseconds for every operation.
     """
+    given = copied(arguments)
     with _Watch() as watch:
-        value = function(*arguments)
+        value = function(*given)
+    value = copied(value)
     seen = [t for t in (*arguments, value) if isinstance(t, Tensor)]
     return value, max(watch.unit, coarsest_unit(*seen))
 

@@ -115,9 +115,31 @@ class Linearization:
         if self._graph is None:
             x = map_tensors(torch.Tensor.detach, self.x)
             with torch.enable_grad():
-                at = self.y.detach().requires_grad_()
-                self._graph = at, self.function(at, x)
+                at = self.y.detach()
+                # Autograd may not know of what was made in inference mode, but of copies of it.
+                at = (at.clone() if at.is_inference() else at).requires_grad_()
+                self._graph = at, self._evaluated(at.clone(), x)  # a copy, since the function may work in place
         return self._graph
+
+    def _evaluated(self, y: Tensor, x: Any) -> Tensor:
+        """The value with its graph.
+
+        Returns:
+            `F(y, x)`.
+
+        Raises:
+            GradientUnavailableError: the function holds tensors that were made in inference mode.
+        """
+        try:
+            return self.function(y, x)
+        except RuntimeError as error:
+            if "Inference tensors cannot be saved for backward" not in str(error):
+                raise
+            message = (
+                "the function uses tensors that were made in torch.inference_mode(), through which nothing is differentiated; make its "
+                "weights outside of that mode, or clone them outside of it"
+            )
+            raise GradientUnavailableError(message) from error
 
 
 def _product(value: Tensor, at: Tensor, w: Tensor, *, differentiable: bool = False) -> Tensor | None:

@@ -64,19 +64,24 @@ def curve_by_pairs(task: Task, perturbation: float | None, *, given: bool) -> Cu
     products, spent = [0], []
     record, solver, state = Record(task), attached(iteration, G, inputs, products), iteration.init(y)
     alive = torch.ones(y.shape[0], dtype=torch.bool, device=y.device)
+    broken = torch.zeros(y.shape[0] - batch, dtype=torch.bool, device=y.device)
     wanted = set(task.wanted)
     for t in range(last + 1):
         with torch.no_grad():
             g = G(y, inputs)
         alive = alive & finite_rows(g)
+        leaving = ~alive[batch:] & alive[:batch].repeat(width)
+        alive = alive & alive[:batch].repeat(width + 1)  # nobody goes on without its sample
         safe = torch.where(spread(alive, g), g, y)
         if t in wanted:
             base = y[:batch].repeat(width, *[1] * (y.ndim - 1))
             near, far = points[:batch].repeat(width, 1), points[batch:]
             slopes = certified_slopes(base, y[batch:], near, far, block.norm, G.norm, None, unit=coarse)
-            steepest = slopes.reshape(width, batch).amax(dim=0, keepdim=True)
+            steepest = torch.where(broken, 0.0, slopes).reshape(width, batch).amax(dim=0, keepdim=True)
             record.measured([t], y[:batch], safe[:batch], steepest, alive[:batch], None)
             spent.append((t + 1 + products[0]) * (width + 1))
+        broken = broken | leaving
+        record.left(t, leaving.reshape(width, batch).any(dim=0))
         record.tail.add(y[:batch])
         if t == last:
             break

@@ -31,11 +31,13 @@ import torch
 from torch import Generator, Tensor
 
 from eqtheory.errors import InputError, ShapeError
+from eqtheory.lipschitz._copies import copied
 from eqtheory.lipschitz._matrix_norm import matrix_norm_upper_bound
 from eqtheory.lipschitz.curves._block import input_block
 from eqtheory.lipschitz.curves._by_pairs import curve_by_pairs
 from eqtheory.lipschitz.curves._by_tangents import curve_by_tangents
-from eqtheory.lipschitz.curves._iteration import Iteration, averaging_of
+from eqtheory.lipschitz.curves._in_place import OnCopies, Watching, WorksInPlaceError
+from eqtheory.lipschitz.curves._iteration import Averaging, Iteration, averaging_of
 from eqtheory.lipschitz.curves._record import Task
 from eqtheory.lipschitz.curves._result import Curve
 from eqtheory.nests import Raveled, map_tensors, tensors
@@ -103,14 +105,14 @@ def curve(
         with torch.inference_mode(mode=False):
             return curve(
                 operator,
-                _plain(x),
+                copied(x),
                 steps,
-                y0=_plain(y0),
+                y0=copied(y0),
                 iteration=iteration,
-                block=_plain(block),
+                block=copied(block),
                 rounds=rounds,
-                target=_plain(target),
-                other_starts=_plain(list(other_starts)),
+                target=copied(target),
+                other_starts=copied(list(other_starts)),
                 input_norm=input_norm,
                 perturbation=perturbation,
                 generator=generator,
@@ -118,7 +120,7 @@ def curve(
     wanted = _wanted(steps)
     G = as_operator(operator)
     x = map_tensors(torch.Tensor.detach, x)
-    start = (G.initial_state(x) if y0 is None else y0).detach()
+    start = (G.initial_state(copied(x)) if y0 is None else y0).detach()
     batch = batch_of("y0", start).shape[0]
     for name, t in tensors(x):
         if t.dtype.is_floating_point:
@@ -143,20 +145,25 @@ def curve(
         raise InputError("rounds", str(rounds), "0 in norms other than l2", "pass the tangents as block=")
     task = Task(G, x, start, wanted, iteration, made, target, other_starts)
     weights = averaging_of(iteration, wanted[-1])
-    if weights is not None:
-        return curve_by_tangents(task, weights, rounds, given=y0 is not None)
-    if rounds:
+    if weights is None and rounds:
         raise InputError("rounds", str(rounds), "0 where the iteration adapts", "use Picard or an averaged iteration")
-    return curve_by_pairs(task, perturbation, given=y0 is not None)
+    given = y0 is not None
+    try:
+        return _run(replace(task, G=Watching(G)), weights, rounds, perturbation, given=given)
+    except WorksInPlaceError:
+        return _run(replace(task, G=OnCopies(G)), weights, rounds, perturbation, given=given)
 
 
-def _plain(nest: Any) -> Any:
-    """Copies that autograd may know of.
+def _run(task: Task, weights: Averaging | None, rounds: int, perturbation: float | None, *, given: bool) -> Curve:
+    """Follow the iteration, on copies of all that an operator could change.
 
     Returns:
-        A nest of the same structure.
+        The curve.
     """
-    return map_tensors(torch.Tensor.clone, nest)
+    task = replace(task, x=copied(task.x), start=copied(task.start), other_starts=copied(list(task.other_starts)))
+    if weights is not None:
+        return curve_by_tangents(task, weights, rounds, given=given)
+    return curve_by_pairs(task, perturbation, given=given)
 
 
 def _has_operator_norm(norm: Norm, output_norm: Norm, n: int, m: int) -> bool:

@@ -99,7 +99,7 @@ class Record:
             )
         for y in states:
             self.tail.add(y)
-        self._left = torch.where((self._left < 0) & ~alive, steps[-1], self._left)
+        self.left(steps[-1], ~alive)
 
     def measured(
         self, steps: list[int], states: Tensor, images: Tensor, slopes: Tensor, alive: Tensor, upper: Tensor | None
@@ -124,7 +124,16 @@ class Record:
             self._error.append(self.norm(states - target).reshape(shape))
         if upper is not None:
             self._upper.append(upper)
-        self._left = torch.where((self._left < 0) & ~alive, steps[-1], self._left)
+        self.left(steps[-1], ~alive)
+
+    def left(self, t: int, samples: Tensor) -> None:
+        """Say that samples, or runs they are compared with, have left the range of the type.
+
+        Args:
+            t: the step.
+            samples: which ones, booleans, shape `(batch,)`.
+        """
+        self._left = torch.where((self._left < 0) & samples, t, self._left)
 
     @property
     def steps(self) -> Tensor:

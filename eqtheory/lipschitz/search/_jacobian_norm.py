@@ -83,7 +83,7 @@ def jacobian_norm(
         >>> round(jacobian_norm(lambda x: x @ A.T, torch.zeros(1, 2)).worst().value, 4)
         5.0
     """
-    batch_of("x", x)
+    x = batch_of("x", x).detach()
     positive("tolerance", tolerance)
     count("max_iterations", max_iterations, "pass for example max_iterations=64")
     chosen = norm or Euclidean()
@@ -205,7 +205,8 @@ def exact_jacobian_norm(
     chosen = norm or Euclidean()
     out = output_norm or chosen
     near, found = Nearby(chosen, out), []
-    values, unit = watched_values(function, batch_of("x", x))
+    x = batch_of("x", x).detach()
+    values, unit = watched_values(function, x)
     room = max(1, _ENTRIES // max(1, x[0].numel() * values[0].numel()))
     for rows in torch.split(torch.arange(x.shape[0], device=x.device), room):
         at, image = x[rows], values[rows]
@@ -280,7 +281,7 @@ def _largest_direction(J: Tensor, x: Tensor, values: Tensor, norm: Norm, out: No
 def _lanczos(
     at: Linearization, x: Tensor, values: Tensor, tolerance: float, max_iterations: int, source: Generator
 ) -> Witnessed:
-    batch, n, m = x.shape[0], x[0].numel(), values[0].numel()
+    batch, n, m, length = x.shape[0], x[0].numel(), values[0].numel(), Euclidean()
     # Bidiagonalisation ends with n vectors on the left or m + 1 on the right: A = U B V^T with B of m rows and m + 1 columns.
     steps = min(max_iterations, n, m + 1)
     good = torch.ones(batch, dtype=torch.bool, device=x.device)
@@ -306,10 +307,10 @@ def _lanczos(
     done = 0
     for j in range(steps):
         u = _orthogonal(push(V[j]), U)
-        alphas.append(torch.linalg.vector_norm(u, dim=1))
+        alphas.append(length(u))
         U.append(_divided(u, alphas[-1]))
         v = _orthogonal(pull(U[j]), V)
-        betas.append(torch.linalg.vector_norm(v, dim=1))
+        betas.append(length(v))
         done = j + 1
         if done == steps or done % 4 == 0:
             left, values_of_B, right = torch.linalg.svd(_bidiagonal(alphas, betas))
@@ -319,17 +320,19 @@ def _lanczos(
             if done == steps or not bool(moving.any()):
                 break
         V.append(_divided(v, betas[-1]))
-    best = _divided(best, torch.linalg.vector_norm(best, dim=1))
+    best = _divided(best, length(best))
     image = push(best)
-    size = torch.linalg.vector_norm(image, dim=1)
-    residual = torch.linalg.vector_norm(pull(image) - (size**2).unsqueeze(1) * best, dim=1)
+    size = length(image)
+    # (J^T J v - s^2 v) / s at the unit vector J v / s: squares of steep slopes leave the range. It says nothing of the bound.
+    pulled = at.pull(_divided(image, size).reshape(values.shape)).reshape(batch, n)
+    residual = length(pulled - size.unsqueeze(1) * best)
     size = torch.where(good, size, torch.nan)
     bound = labelled(size, f"{done} steps of bidiagonalisation", Euclidean(), Euclidean(), *_ROUNDED)
     return Witnessed(
         bound,
         x,
         direction=best.reshape(x.shape),
-        residual=residual / torch.where(size > 0, size, 1.0),
+        residual=residual,
         evaluations=2 + 2 * (done + 1),
     )
 

@@ -82,8 +82,8 @@ def pair_lower_bound(
         >>> round(found.worst().value, 4)
         3.0
     """
-    batch_of("a", a)
-    batch_of("b", b)
+    a = batch_of("a", a).detach()
+    b = batch_of("b", b).detach()
     same_shape("a, b", a, b)
     chosen = norm or Euclidean()
     out = output_norm or chosen
@@ -122,8 +122,8 @@ def perturbation_lower_bound(
         ShapeError: directions do not have the shape of a point.
         InputError: `size` is not positive, or a direction is zero.
     """
-    batch_of("x", x)
-    batch_of("directions", directions)
+    x = batch_of("x", x).detach()
+    directions = batch_of("directions", directions).detach()
     positive("size", size)
     if directions.shape[1:] != x.shape[1:]:
         raise ShapeError(
@@ -233,8 +233,8 @@ def halved_pairs(
         >>> bool(halved_pairs(jump, torch.zeros(1, 1).double(), torch.ones(1, 1).double()).values > 1e9)
         True
     """
-    batch_of("a", a)
-    batch_of("b", b)
+    a = batch_of("a", a).detach()
+    b = batch_of("b", b).detach()
     same_shape("a, b", a, b)
     count("halvings", halvings, "pass for example halvings=40")
     chosen = norm or Euclidean()

@@ -21,6 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from eqtheory.errors import NonFiniteError, ShapeError
+from eqtheory.lipschitz._copies import copied, on_copies
 from eqtheory.lipschitz._region import Everywhere, Region
 from eqtheory.lipschitz._witness import Witnessed, labelled
 from eqtheory.lipschitz.search._climb import climb
@@ -106,8 +107,8 @@ def steepest(
 
     Args:
         function: the map; each sample by itself.
-        y: points to start from, shape `(batch, ...)`.
-        p: parameters, shape `(batch, k)`; none where `None`.
+        y: points to start from, shape `(batch, ...)`; those outside the region are moved to the nearest points of it first.
+        p: parameters, shape `(batch, k)`, moved into their region likewise; none where `None`.
         search: where and how long to look.
         generator: of the first pairs.
 
@@ -129,6 +130,9 @@ def steepest(
         raise ShapeError(
             "p", f"shape {tuple(parameters.shape)}", f"({y.shape[0]}, k)", "pass one row of parameters a point"
         )
+    function = on_copies(function)
+    # Slopes of pairs speak of a region that holds both ends.
+    y, parameters = how.region.project(copied(y.detach())), how.parameter_region.project(copied(parameters.detach()))
     usable = _finite_at(function, y, parameters)
     y, parameters = y[usable], parameters[usable]
     starts = _paired(function, y, parameters, how, generator)

@@ -1,0 +1,154 @@
+"""Operators that work in place, in curves: noticed while they run, and then run again on copies.
+
+A copy of state and input at every step would cost small operators a good part of their time, and nearly none of them needs it. Torch
+counts changes in place for every tensor, so a look at the counters before and after an evaluation says whether its arguments were
+changed, and one before the next evaluation whether it wrote into the value it gave before. Not counted: changes through `.data` or numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+from torch import Tensor
+
+from eqtheory.lipschitz._copies import copied
+from eqtheory.nests import tensors
+from eqtheory.norms import Norm
+from eqtheory.operators import ImplicitOperator, Regularity
+
+__all__ = ["OnCopies", "Watching", "WorksInPlaceError"]
+
+
+class WorksInPlaceError(Exception):
+    """An evaluation has changed its arguments or an earlier value: what has been computed is worth nothing."""
+
+
+class _Standing(ImplicitOperator):
+    """An operator in the place of another one.
+
+    Args:
+        G: the other one.
+    """
+
+    def __init__(self, G: ImplicitOperator) -> None:
+        self.G, self.compacts = G, G.compacts
+
+    @property
+    def regularity(self) -> Regularity | None:  # type: ignore[override]  # may follow parameters, so it is not kept
+        """What the operator declares."""
+        return self.G.regularity
+
+    @property
+    def norm(self) -> Norm:
+        """The norm in which states are measured."""
+        return self.G.norm
+
+
+@final
+class Watching(_Standing):
+    """Gives up as soon as an evaluation works in place.
+
+    Args:
+        G: the operator.
+    """
+
+    def __init__(self, G: ImplicitOperator) -> None:
+        super().__init__(G)
+        self._given: list[Tensor] = []
+        self._then = 0
+
+    def __call__(self, y: Tensor, x: Any) -> Tensor:
+        value = self._watched(self.G, y, x)
+        if self._given and _changes(self._given) != self._then:
+            raise WorksInPlaceError
+        self._given = [value] if isinstance(value, Tensor) else []
+        self._then = _changes(self._given)
+        return value
+
+    def initial_state(self, x: Any) -> Tensor:
+        """The state from which iterations start.
+
+        Args:
+            x: inputs.
+
+        Returns:
+            States.
+        """
+        return self._watched(self.G.initial_state, x)
+
+    def pushforward(self, y: Tensor, x: Any, v: Tensor) -> Tensor:
+        """The derivative in the state.
+
+        Args:
+            y: states.
+            x: inputs.
+            v: directions.
+
+        Returns:
+            The products.
+        """
+        return self._watched(self.G.pushforward, y, x, v)
+
+    @staticmethod
+    def _watched(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Evaluate, and compare the counters of the arguments.
+
+        Returns:
+            The value.
+
+        Raises:
+            WorksInPlaceError: they differ.
+        """
+        plain = all(isinstance(t, Tensor) for t in arguments)
+        given = arguments if plain else [t for _, t in tensors(arguments)]
+        before = _changes(given)
+        value = function(*arguments)
+        if _changes(given) != before:
+            raise WorksInPlaceError
+        return value
+
+
+@final
+class OnCopies(_Standing):
+    """Evaluates on copies, and returns them.
+
+    Args:
+        G: the operator.
+    """
+
+    def __call__(self, y: Tensor, x: Any) -> Tensor:
+        return copied(self.G(copied(y), copied(x)))
+
+    def initial_state(self, x: Any) -> Tensor:
+        """The state from which iterations start.
+
+        Args:
+            x: inputs.
+
+        Returns:
+            States.
+        """
+        return copied(self.G.initial_state(copied(x)))
+
+    def pushforward(self, y: Tensor, x: Any, v: Tensor) -> Tensor:
+        """The derivative in the state.
+
+        Args:
+            y: states.
+            x: inputs.
+            v: directions.
+
+        Returns:
+            The products.
+        """
+        return copied(self.G.pushforward(copied(y), copied(x), copied(v)))
+
+
+def _changes(given: Any) -> int:
+    """How often tensors have been changed in place, all together; these counters only grow.
+
+    Returns:
+        A whole number.
+    """
+    return sum(0 if t.is_inference() else t._version for t in given)  # noqa: SLF001  (torch's counter of in-place changes)
