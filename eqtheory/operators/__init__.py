@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eqtheory.operators._attention import written_out
 from eqtheory.operators._base import FunctionOperator, ImplicitOperator, as_operator
 from eqtheory.operators._combinators import Cascade, Clipped, Composed, Encoded, Relaxed
 from eqtheory.operators._linearization import Linearization
@@ -20,4 +21,5 @@ __all__ = [
     "Regularity",
     "Relaxed",
     "as_operator",
+    "written_out",
 ]

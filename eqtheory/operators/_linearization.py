@@ -8,6 +8,7 @@ with `J` by plain reverse differentiation, for every operation that can be diffe
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, final
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from eqtheory.errors import GradientUnavailableError
 from eqtheory.nests import map_tensors
+from eqtheory.operators._attention import written_out
 
 __all__ = ["Linearization", "Map"]
 
@@ -41,6 +43,7 @@ class Linearization:
         self.function, self.y, self.x, self.depth = function, y, x, depth
         self._graph = graph
         self._transposed: tuple[Tensor, Tensor] | None = None
+        self._by_formula = False
 
     def operands(self, nest: Any) -> Any:
         """The inputs of the operator itself.
@@ -79,7 +82,20 @@ class Linearization:
 
         Returns:
             `J u`, shape of the values.
+
+        Raises:
+            RuntimeError: torch's own, where an operation has no second derivative.
         """
+        try:
+            return self._pushed(u)
+        except RuntimeError:
+            if self._by_formula:
+                raise
+        # A fused kernel has a first derivative and no second one: once more, with attention written out.
+        self._by_formula, self._graph, self._transposed = True, None, None
+        return self._pushed(u)
+
+    def _pushed(self, u: Tensor) -> Tensor:
         if self._transposed is None:
             at, value = self._recorded()
             with torch.enable_grad():
@@ -129,9 +145,11 @@ class Linearization:
 
         Raises:
             GradientUnavailableError: the function holds tensors that were made in inference mode.
+            RuntimeError: what the function itself raises.
         """
         try:
-            return self.function(y, x)
+            with written_out() if self._by_formula else nullcontext():
+                return self.function(y, x)
         except RuntimeError as error:
             if "Inference tensors cannot be saved for backward" not in str(error):
                 raise

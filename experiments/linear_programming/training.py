@@ -30,7 +30,18 @@ from experiments.common.training import Schedule, Trained, train
 from experiments.linear_programming.instances import training_set
 from experiments.linear_programming.reference import References
 
-__all__ = ["GRADIENTS", "Kind", "Run", "build", "kind_of", "names", "relative_errors", "train_all", "train_model"]
+__all__ = [
+    "GRADIENTS",
+    "Kind",
+    "Run",
+    "build",
+    "kind_of",
+    "names",
+    "relative_errors",
+    "settings",
+    "train_all",
+    "train_model",
+]
 
 GRADIENTS: dict[str, Gradient] = {
     "": Phantom(steps=6, relaxation=1.0),
@@ -104,6 +115,20 @@ def names(config: dict[str, Any], seed: int) -> list[str]:
     return found
 
 
+def settings(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Say how a model is trained: the settings of all, and `only` its own where there are such.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings.
+
+    Returns:
+        The preset's `learning`, overridden.
+    """
+    how = config["learning"]
+    return {**how, **how.get("only", {}).get(name, {})}
+
+
 def kind_of(name: str, config: dict[str, Any]) -> Kind:
     """Read a name: `explicit8`, `implicit4`, `deep4` (twice the rounds, applied once), `implicit4_implicit_gradient`.
 
@@ -169,7 +194,7 @@ def train_model(name: str, run: Run, found: References, watch: Callable[[int, fl
     Returns:
         Its history.
     """
-    how, kind = run.config["learning"], kind_of(name, run.config)
+    how, kind = settings(name, run.config), kind_of(name, run.config)
     block = build(name, run.config, run.seed)
     programs, y = single(scaled(found.program)), found.y.float()
     warm = int(how["unrolled_share"] * how["steps"])
@@ -199,7 +224,9 @@ def train_model(name: str, run: Run, found: References, watch: Callable[[int, fl
     about = {
         "stage": name,
         "seed": run.seed,
-        "learning": {key: how[key] for key in how if key not in ("seeds", "widths", "wide", "variants", "every")},
+        "learning": {
+            key: how[key] for key in how if key not in ("seeds", "widths", "wide", "variants", "every", "only")
+        },
         "instances": digest(found.program.entries, found.program.c, found.y),
     }
     schedule = Schedule(steps=how["steps"], rate=how["rate"], every=how["every"])

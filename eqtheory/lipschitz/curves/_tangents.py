@@ -1,15 +1,17 @@
 r"""States and a block of tangents through several steps: `G(y_t, x)` and `dG/dy V_t + dG/dx W` for consecutive `t`.
 
-Three ways, to be had from the same arguments and giving the same numbers:
+Four ways, to be had from the same arguments and giving the same numbers:
 
 - **tiled**: dual numbers on a batch in which every sample stands `K` times. Little overhead, `K` evaluations and their tangents;
 - **mapped**: the evaluation once, tangents mapped over. Less work for wide blocks, more overhead;
+- tiled or mapped with attention **written out**, for fused kernels without a rule for dual numbers;
 - **reverse**: products by differentiating a product with the transpose, for operations without a rule for dual numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -19,7 +21,7 @@ from torch.autograd import forward_ad
 from eqtheory.errors import GradientUnavailableError
 from eqtheory.lipschitz.curves._iteration import Averaging, combined
 from eqtheory.nests import Raveled
-from eqtheory.operators import Linearization
+from eqtheory.operators import Linearization, written_out
 
 __all__ = ["Propagator"]
 
@@ -30,6 +32,7 @@ _HEAVY = 1 << 14
 _FEW = 1 << 12
 
 Images = tuple[list[Tensor], list[Tensor]]
+Way = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Images]
 
 
 @final
@@ -52,7 +55,8 @@ class Propagator:
         self.raveled = Raveled(x, self.batch)
         self._flat = self.raveled.flat(x)
         heavy = self.width >= _WIDE and self.width * start.numel() >= _HEAVY
-        self._ways = [self._mapped, self._tiled, self._reverse] if heavy else [self._tiled, self._mapped, self._reverse]
+        first: list[Way] = [self._mapped, self._tiled] if heavy else [self._tiled, self._mapped]
+        self._ways: list[Way] = [*first, *(partial(self._by_formula, way) for way in first), self._reverse]
         self._rows = torch.arange(self.batch, device=start.device).repeat(self.width)
 
     def images(self, y: Tensor, V: Tensor, V0: Tensor, steps: Sequence[int]) -> Images:
@@ -82,6 +86,10 @@ class Propagator:
                 self._ways = self._ways[1:]
         message = f"G has no derivative in the input that could be propagated ({failed}); build it from differentiable operations"
         raise GradientUnavailableError(message) from failed
+
+    def _by_formula(self, way: Way, y: Tensor, V: Tensor, V0: Tensor, steps: Sequence[int]) -> Images:
+        with written_out():
+            return way(y, V, V0, steps)
 
     def _tiled(self, y: Tensor, V: Tensor, V0: Tensor, steps: Sequence[int]) -> Images:
         values: list[Tensor] = []

@@ -24,6 +24,7 @@ from eqtheory.lipschitz.traced._nonlinear import NONLINEAR
 from eqtheory.lipschitz.traced._products import PRODUCTS
 from eqtheory.lipschitz.traced._slopes import Scope
 from eqtheory.lipschitz.traced._values import Leaf, Value, constant_of
+from eqtheory.operators import written_out
 from eqtheory.validate import require_finite
 
 __all__ = ["RULES", "graph_of", "walk"]
@@ -79,11 +80,12 @@ def graph_of(function: Callable[..., Any], arguments: Sequence[Tensor]) -> fx.Gr
         return function(*tensors)
 
     try:
-        # Twice: what composite operations change in place becomes visible in the first graph, and functional in the second.
-        first = make_fx(called, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
-        _refuse_state(first.graph)
-        plain = torch.func.functionalize(first, remove="mutations")
-        module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
+        with written_out():  # fused kernels count as random, and hide what they compute
+            # Twice: what composite operations change in place becomes visible in the first graph, and functional in the second.
+            first = make_fx(called, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
+            _refuse_state(first.graph)
+            plain = torch.func.functionalize(first, remove="mutations")
+            module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
     except EqTheoryError:
         raise
     except Exception as error:
