@@ -24,7 +24,8 @@ COLOURS = {"hqs": "tab:blue", "pgd": "tab:orange", "hqs_implicit_gradient": "tab
 NAMES = {
     "hqs": "implicit, half-quadratic splitting",
     "pgd": "implicit, proximal gradient",
-    "hqs_implicit_gradient": "the same, trained with implicit gradients",
+    "hqs_implicit_gradient": "splitting, with implicit gradients",
+    "hqs_jacobian_free": "splitting, Jacobian-free",
     "explicit": "explicit, one pass",
 }
 
@@ -114,12 +115,13 @@ def draw_table(table: dict[str, Any], axes: Any) -> None:
     rows = sorted(table.items(), key=lambda item: item[1]["psnr_mean"])
     values = [row["psnr_mean"] for _, row in rows]
     colours = [
-        "tab:blue" if name in COLOURS else "tab:grey" if row["parameters"] else "lightgrey" for name, row in rows
+        "tab:blue" if name.startswith(("hqs", "pgd")) else "tab:grey" if row["parameters"] else "lightgrey"
+        for name, row in rows
     ]
     labels = [_named(name) + (f" ({row['parameters'] / 1000:.0f}k)" if row["parameters"] else "") for name, row in rows]
     axes.barh(labels, values, xerr=[row["psnr_spread"] / 2 for _, row in rows], color=colours)
-    for place, value in enumerate(values):
-        axes.text(value + 0.05, place, f"{value:.2f}", va="center", fontsize=8)
+    for place, (value, (_, row)) in enumerate(zip(values, rows, strict=True)):
+        axes.text(value + row["psnr_spread"] / 2 + 0.05, place, f"{value:.2f}", va="center", fontsize=8)
     axes.set(xlim=(min(values) - 1, max(values) + 0.6), xlabel="PSNR (dB)", title="test photographs")
     axes.spines[["top", "right"]].set_visible(False)
 
