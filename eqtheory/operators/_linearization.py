@@ -129,6 +129,7 @@ class Linearization:
 
         Raises:
             GradientUnavailableError: the function holds tensors that were made in inference mode.
+            RuntimeError: what else it raises.
         """
         try:
             return self.function(y, x)

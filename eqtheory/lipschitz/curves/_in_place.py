@@ -142,6 +142,8 @@ class OnCopies(_Standing):
         Returns:
             The products.
         """
+        if type(self.G).pushforward is ImplicitOperator.pushforward:
+            return super().pushforward(y, x, v)  # copies have to be made inside of what is differentiated
         return copied(self.G.pushforward(copied(y), copied(x), copied(v)))
 
 
