@@ -48,8 +48,8 @@ def watched(function: Callable[..., Tensor], *arguments: Tensor) -> tuple[Tensor
         arguments: what it is evaluated at.
 
     Returns:
-        The value, apart from whatever the map keeps, and the unit roundoff of the coarsest type seen. Cost: a few microseconds for every
-        operation.
+        The value, apart from whatever the map keeps, and the unit roundoff of the coarsest type seen. Cost: a few microseconds for
+        every operation.
     """
     given = copied(arguments)
     with _Watch() as watch:

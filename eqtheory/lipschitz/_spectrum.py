@@ -20,6 +20,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import final
 
 import torch
@@ -39,6 +40,8 @@ _SQUARINGS = 24
 _MOST = 60
 _NORMAL, _LEAST, _LARGEST = 2.0**-1022, 2.0**-1074, torch.finfo(torch.float64).max
 _FLOOR = 2.0**-900
+_ROOM = 1 << 20
+"""Norms of powers are taken for at most so many numbers at once."""
 
 
 @final
@@ -215,11 +218,11 @@ def transient_growth(matrix: Tensor, *, steps: int = 200, norm: Norm | None = No
         norm: the norm; Euclidean by default.
 
     Returns:
-        Norms by time, from both sides. Cost: `steps` products and norms; stops early once a power of every matrix is at most 1.
+        Norms by time, from both sides: between infinity and zero from where the squares of a power leave the range of float64. Cost:
+        `steps` products and norms; stops early once of every matrix a power is at most 1 or has left the range.
 
     Raises:
         ShapeError: not square.
-        InputError: powers overflow.
 
     Example:
         >>> import torch
@@ -234,28 +237,39 @@ def transient_growth(matrix: Tensor, *, steps: int = 200, norm: Norm | None = No
     power, size = torch.eye(n, dtype=J.dtype, device=J.device).expand(J.shape), _frobenius(J)
     # An error of e in the Frobenius norm moves the norm by at most this much.
     factor = 1.0 if isinstance(chosen, Euclidean) else _equivalence(chosen, n)
-    uppers, lowers = [torch.ones_like(size)], [torch.ones_like(size)]
-    norms = size.new_zeros(steps + 1, *size.shape)  # uppers once more, and |E_k| in the Frobenius norm
-    roundings = size.new_zeros(steps, *size.shape)
-    norms[0] = 1
+    uppers, lowers = size.new_ones(steps + 1, *size.shape), size.new_ones(steps + 1, *size.shape)
+    roundings = size.new_zeros(steps, *size.shape)  # |E_k| in the Frobenius norm
     settled = torch.full(J.shape[:-2], -1, dtype=torch.int64, device=J.device)
-    for t in range(1, steps + 1):
-        roundings[t - 1] = gamma(n, J.dtype) * _frobenius(power) * size
-        # |E_k J^(t-1-k)|, with factor^2 where the norm is not Euclidean, since |J^s|_2 is at most factor |J^s|.
-        lost = (roundings[:t] * norms[:t].flip(0)).sum(dim=0) * factor**2 * (1 + gamma(4 * t, J.dtype))
-        power = power @ J
-        if not bool(torch.isfinite(power).all()):
-            raise InputError(
-                "steps", f"powers that overflow at {t}", "powers within the range of the type", "ask for fewer steps"
-            )
-        found = operator_norm(power, norm=chosen)
-        uppers.append((found.upper.value + lost) * (1 + gamma(2, J.dtype)))
-        norms[t] = uppers[-1]
-        lowers.append((found.lower.value - lost).clamp_min(0))
-        settled = torch.where((settled < 0) & (uppers[-1] <= 1), t, settled)
-        if bool((settled > 0).all()):
-            break
-    return TransientGrowth(torch.stack(uppers), torch.stack(lowers), settled, chosen.name)
+    beyond = torch.zeros_like(settled, dtype=torch.bool)
+    t, together, most = 0, 1, max(1, _ROOM // max(1, J.numel()))
+    while t < steps and not bool(((settled > 0) | beyond).all()):
+        stretch = torch.stack(list(accumulate([power] + [J] * min(together, most, steps - t), torch.matmul)))
+        found, sizes = _norms_in_range(stretch, chosen)
+        for k in range(1, len(stretch)):
+            beyond = beyond | ~torch.isfinite(sizes[k])
+            roundings[t] = torch.where(beyond, 0.0, gamma(n, J.dtype) * sizes[k - 1] * size)
+            t += 1
+            # |E_k J^(t-1-k)|, with factor^2 where the norm is not Euclidean, since |J^s|_2 is at most factor |J^s|.
+            lost = (roundings[:t] * uppers[:t].flip(0)).sum(dim=0) * factor**2 * (1 + gamma(4 * t, J.dtype))
+            upper = (found.upper.value[k] + lost) * (1 + gamma(2, J.dtype))
+            uppers[t] = torch.where(beyond, torch.inf, upper)
+            lowers[t] = torch.where(beyond, 0.0, (found.lower.value[k] - lost).clamp_min(0))
+            settled = torch.where((settled < 0) & (uppers[t] <= 1), t, settled)
+            if bool(((settled > 0) | beyond).all()):
+                break
+        power, together = stretch[-1], 2 * together
+    return TransientGrowth(uppers[: t + 1], lowers[: t + 1], settled, chosen.name)
+
+
+def _norms_in_range(powers: Tensor, norm: Norm) -> tuple[Bracket, Tensor]:
+    """Norms of many powers at once, those that have left the range of the type taken as zero.
+
+    Returns:
+        The norms from both sides, and Frobenius norms, rounded up, which are not finite where a power or its square is not.
+    """
+    sizes = _frobenius(powers)
+    inside = torch.isfinite(sizes)
+    return operator_norm(torch.where(inside[..., None, None], powers, 0.0), norm=norm), sizes
 
 
 def _equivalence(norm: Norm, n: int) -> float:
@@ -278,4 +292,4 @@ def _square(matrix: Tensor) -> Tensor:
     if matrix.shape[-1] == 0:
         raise ShapeError("matrix", "an empty one", "at least one row", "skip the call")
     require_finite("matrix", matrix, "repair it")
-    return matrix.to(torch.float64)
+    return matrix.detach().to(torch.float64)

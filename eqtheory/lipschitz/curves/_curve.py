@@ -160,7 +160,11 @@ def _run(task: Task, weights: Averaging | None, rounds: int, perturbation: float
     Returns:
         The curve.
     """
-    task = replace(task, x=copied(task.x), start=copied(task.start), other_starts=copied(list(task.other_starts)))
+    block = replace(
+        task.block, directions=task.block.directions.clone()
+    )  # tangents of what is changed are changed with it
+    others = copied(list(task.other_starts))
+    task = replace(task, x=copied(task.x), start=copied(task.start), block=block, other_starts=others)
     if weights is not None:
         return curve_by_tangents(task, weights, rounds, given=given)
     return curve_by_pairs(task, perturbation, given=given)

@@ -2,7 +2,7 @@
 
 A copy of state and input at every step would cost small operators a good part of their time, and nearly none of them needs it. Torch
 counts changes in place for every tensor, so a look at the counters before and after an evaluation says whether its arguments were
-changed, and one before the next evaluation whether it wrote into the value it gave before. Not counted: changes through `.data` or numpy.
+changed, and one after the next evaluation whether that wrote into the value given before. Not counted: changes through `.data` or numpy.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from eqtheory.lipschitz._copies import copied
@@ -55,15 +56,23 @@ class Watching(_Standing):
 
     def __init__(self, G: ImplicitOperator) -> None:
         super().__init__(G)
-        self._given: list[Tensor] = []
-        self._then = 0
+        self._last, self._then = torch.empty(0), 0
 
     def __call__(self, y: Tensor, x: Any) -> Tensor:
-        value = self._watched(self.G, y, x)
-        if self._given and _changes(self._given) != self._then:
+        try:  # counters alone where they are all there is to read, since evaluations can be as short as this
+            given = y._version + x._version  # noqa: SLF001
+        except (AttributeError, RuntimeError):  # a nest, or tensors made in inference mode
+            value = self._watched(self.G, y, x)
+        else:
+            value = self.G(y, x)
+            if y._version + x._version != given:  # noqa: SLF001
+                raise WorksInPlaceError
+        if self._last._version != self._then:  # noqa: SLF001
             raise WorksInPlaceError
-        self._given = [value] if isinstance(value, Tensor) else []
-        self._then = _changes(self._given)
+        try:
+            self._last, self._then = value, value._version  # noqa: SLF001
+        except (AttributeError, RuntimeError):
+            self._last, self._then = torch.empty(0), 0
         return value
 
     def initial_state(self, x: Any) -> Tensor:
@@ -100,11 +109,9 @@ class Watching(_Standing):
         Raises:
             WorksInPlaceError: they differ.
         """
-        plain = all(isinstance(t, Tensor) for t in arguments)
-        given = arguments if plain else [t for _, t in tensors(arguments)]
-        before = _changes(given)
+        before = [_counted(nest) for nest in arguments]
         value = function(*arguments)
-        if _changes(given) != before:
+        if before != [_counted(nest) for nest in arguments]:
             raise WorksInPlaceError
         return value
 
@@ -142,13 +149,24 @@ class OnCopies(_Standing):
         Returns:
             The products.
         """
+        if type(self.G).pushforward is ImplicitOperator.pushforward:
+            return super().pushforward(y, x, v)  # copies have to be made inside of what is differentiated
         return copied(self.G.pushforward(copied(y), copied(x), copied(v)))
 
 
-def _changes(given: Any) -> int:
-    """How often tensors have been changed in place, all together; these counters only grow.
+def _counted(nest: Any) -> Any:
+    """What differs once a nest, or a tensor in it, has been changed in place.
+
+    Returns:
+        A number for a tensor; pairs of which tensor it is and a number for a nest.
+    """
+    return _changes(nest) if isinstance(nest, Tensor) else [(id(t), _changes(t)) for _, t in tensors(nest)]
+
+
+def _changes(t: Tensor) -> int:
+    """How often a tensor has been changed in place.
 
     Returns:
         A whole number.
     """
-    return sum(0 if t.is_inference() else t._version for t in given)  # noqa: SLF001  (torch's counter of in-place changes)
+    return 0 if t.is_inference() else t._version  # noqa: SLF001  (torch's counter of in-place changes)

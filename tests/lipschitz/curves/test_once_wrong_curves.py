@@ -12,10 +12,10 @@ from torch import Tensor
 from eqtheory.bounds import Bound, Bracket, Evidence, LocalBound, Side
 from eqtheory.constructions import Reciprocal
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
-from eqtheory.lipschitz import curve
+from eqtheory.lipschitz import Shape, curve
 from eqtheory.norms import Euclidean, Weighted
 from eqtheory.operators import Encoded, ImplicitOperator, Regularity, Relaxed
-from eqtheory.solvers import Anderson, Halpern, KrasnoselskiiMann, NewtonKrylov, Picard
+from eqtheory.solvers import Anderson, Broyden, Halpern, KrasnoselskiiMann, NewtonKrylov, Picard
 
 ONE = torch.ones(1, 1).double()
 
@@ -24,7 +24,7 @@ def declared(value: Any) -> Bound:
     return Bound(value, Side.UPPER, "by hand", Evidence.DECLARED, "l2")
 
 
-def double(*values: float) -> Tensor:
+def double(*values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -262,3 +262,41 @@ def test_slopes_of_pairs_are_estimates_since_rounding_grows_with_the_condition()
     assert found.to_dict()["evidence"] == "estimated from samples"
     proved = curve(lambda y, x: 0.5 * y + x, ONE, 4, y0=0 * ONE)
     assert proved.evidence is Evidence.PROVED
+
+
+# Pairs of runs of which one has left the range.
+
+
+def leaves(y: Tensor, x: Tensor) -> Tensor:
+    """Not finite beyond `x_1 = 1`, and of slope 3 in `x_2`."""
+    return 0.5 * y + torch.where(x[:, :1] > 1, torch.inf, x[:, :1]) + 3 * x[:, 1:]
+
+
+@pytest.mark.parametrize("iteration", [Anderson(), Broyden()])
+def test_a_copy_that_leaves_the_range_is_no_longer_compared(iteration: Any) -> None:
+    """Once its last state was, and slopes grew without end."""
+    y0 = torch.zeros(2, 1).double()
+    found = curve(leaves, torch.ones(2, 2).double(), 6, y0=y0, iteration=iteration, block=double([1, 0], [0, 1]))
+    assert found.lower[:, 0].tolist() == pytest.approx([0.0, 3.0, *[6.0] * 5], rel=1e-5)
+    assert [finding.shape for finding in found.findings] == [Shape.DIVERGENCE]
+    alone = curve(leaves, torch.ones(2, 2).double(), 6, y0=y0, iteration=iteration, block=double([1, 0]))
+    assert not bool(alone.lower.any())  # nothing is left to compare with
+    assert [finding.shape for finding in alone.findings] == [Shape.DIVERGENCE]
+
+
+@pytest.mark.parametrize("iteration", [Anderson(), Broyden()])
+def test_a_sample_that_leaves_the_range_keeps_its_slopes(iteration: Any) -> None:
+    """Once its copies went on, away from the state where it had stopped."""
+    outside = torch.tensor([[1.0, 1.0], [0.5, 1.0]]).double()
+    found = curve(
+        lambda y, x: 0.5 * y + torch.where((x[:, :1] == 1) & (y > 2), torch.inf, x[:, :1]) + x[:, 1:],
+        outside,
+        6,
+        y0=torch.zeros(2, 1).double(),
+        iteration=iteration,
+        block=double([1, 0]),
+    )
+    assert found.lower[:, 1].tolist() == pytest.approx([0.0, 1.0, *[2.0] * 5], rel=1e-5)
+    left = found.lower[:, 0]
+    assert bool((left <= 2 * (1 + 1e-5)).all())
+    assert float(found.residual[-1, 0]) == torch.inf

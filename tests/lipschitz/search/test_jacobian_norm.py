@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eqtheory.errors import GradientUnavailableError, InputError, NonFiniteError
 from eqtheory.lipschitz import dense_jacobian, exact_jacobian_norm, jacobian_norm
-from eqtheory.norms import Norm, Sum, Sup, Weighted
+from eqtheory.norms import Euclidean, Norm, Sum, Sup, Weighted
 from eqtheory.operators import Linearization
 
 
@@ -175,3 +175,55 @@ def test_a_linearization_says_that_inference_mode_is_what_is_in_the_way() -> Non
         here = Linearization(lambda y, _: torch.tanh(y), draw(41, 3, 2), None)
         with pytest.raises(GradientUnavailableError, match=r"leave torch.inference_mode\(\) for this call"):
             here.pull(torch.ones(3, 2).double())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0.6, 0.8, -0.6, -0.8])
+def test_slopes_whose_squares_leave_the_range(dtype: torch.dtype, share: float) -> None:
+    """Once zero, or refused as not finite: the residual was computed by way of the square."""
+    largest = torch.finfo(dtype).max
+    size = largest**share
+    turn = torch.linalg.qr(draw(50, 4, 4))[0].to(dtype)
+    found = jacobian_norm(lambda x: size * (x @ turn), torch.ones(2, 4, dtype=dtype))
+    assert bool((found.values <= size).all())
+    assert found.values.tolist() == pytest.approx([size, size], rel=0.01)
+    assert found.residual is not None
+    assert bool((found.residual <= 1e-3 * size).all())
+
+
+def test_steep_maps_in_half_precision() -> None:
+    found = jacobian_norm(lambda x: 300 * x, torch.ones(1, 3).half())
+    assert float(found.values) == pytest.approx(300.0 * (1 - 64 * 2.0**-11), rel=0.01)
+
+
+def test_a_derivative_that_is_not_finite_is_still_refused() -> None:
+    with pytest.raises(NonFiniteError, match=r"a derivative that is not finite at sample 0"):
+        jacobian_norm(torch.sqrt, torch.zeros(1, 2).double())
+
+
+def test_points_made_in_inference_mode_are_used_outside() -> None:
+    with torch.inference_mode():
+        x = draw(51, 3, 2)
+    J = 1 / torch.cosh(x) ** 2
+    assert torch.allclose(dense_jacobian(torch.tanh, x), torch.diag_embed(J))
+    assert torch.allclose(exact_jacobian_norm(torch.tanh, x).value, J.amax(dim=1))
+    for norm in (Euclidean(), Sup()):
+        assert torch.allclose(jacobian_norm(torch.tanh, x, norm=norm).values, J.amax(dim=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_weights_made_in_inference_mode_are_said_to_be_in_the_way(inside: bool) -> None:
+    with torch.inference_mode():
+        layer = torch.nn.Linear(2, 2).double()
+    with (
+        torch.inference_mode(mode=inside),
+        pytest.raises(GradientUnavailableError, match=r"made in torch.inference_mode\(\), .* clone them outside of it"),
+    ):
+        jacobian_norm(layer, draw(52, 3, 2))
+
+
+def test_bounds_keep_no_graph() -> None:
+    x = draw(53, 3, 2).requires_grad_()
+    assert not jacobian_norm(torch.tanh, x).values.requires_grad
+    assert not exact_jacobian_norm(torch.tanh, x).value.requires_grad
+    assert not dense_jacobian(torch.tanh, x).requires_grad

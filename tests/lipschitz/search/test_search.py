@@ -146,3 +146,34 @@ def test_inference_mode_is_left_for_the_search() -> None:
     with torch.inference_mode():
         inside = steepest(bump, y + 0, search=Search(steps=10, rounds=2), generator=generator()).values[0]
     assert float(inside) == pytest.approx(float(outside), rel=1e-9)
+
+
+def test_slopes_are_those_of_the_region_wherever_the_search_starts() -> None:
+    """Once starts outside counted, with their pairs: 12 for a slope of 2."""
+    how = Search(region=Box(-1.0, 1.0), steps=10, rounds=1)
+    found = steepest(lambda y, _: y**2, 5 + draw(51, 8, 1).abs(), search=how, generator=generator())
+    assert 1.9 < float(found.values[0]) <= 2.0
+    assert found.b is not None
+    assert bool(how.region.contains(torch.cat([found.a, found.b])).all())
+
+
+def test_slopes_are_those_of_the_region_of_parameters() -> None:
+    how = Search(region=Box(-1.0, 1.0), parameter_region=Box(-1.0, 1.0), steps=10, rounds=1)
+    y, p = draw(52, 8, 1), 5 + draw(53, 8, 1).abs()
+    found = steepest(lambda y, p: p * y, y, p, search=how, generator=generator())
+    assert 0.99 < float(found.values[0]) <= 1.0
+    assert bool(how.parameter_region.contains(found.parameters).all())
+
+
+def test_points_made_in_inference_mode_are_searched_from_outside() -> None:
+    with torch.inference_mode():
+        y, p = draw(54, 8, 2), draw(55, 8, 2)
+    found = steepest(lambda y, p: 2 * y + p.sin(), y, p, search=Search(steps=5, rounds=1), generator=generator())
+    assert float(found.values[0]) == pytest.approx(2.0, rel=1e-9)
+
+
+def test_bounds_keep_no_graph() -> None:
+    y = draw(56, 8, 2).requires_grad_()
+    assert not steepest(
+        lambda y, _: y.sin(), y, search=Search(steps=2, rounds=1), generator=generator()
+    ).values.requires_grad
