@@ -29,8 +29,8 @@ from eqtheory.validate import all_finite, batch_of, require_finite
 
 __all__ = [
     "Operator",
-    "applied",
     "apart",
+    "applied",
     "assumed",
     "error_of",
     "image",
