@@ -278,4 +278,4 @@ def _square(matrix: Tensor) -> Tensor:
     if matrix.shape[-1] == 0:
         raise ShapeError("matrix", "an empty one", "at least one row", "skip the call")
     require_finite("matrix", matrix, "repair it")
-    return matrix.to(torch.float64)
+    return matrix.detach().to(torch.float64)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
-from eqtheory.lipschitz import _matrix_norm, matrix_norm_upper_bound, operator_norm
+from eqtheory.lipschitz import _matrix_norm, matrix_norm_upper_bound, operator_norm, spectral_radius
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup, Weighted
 
 SHAPES = [(1, 1), (1, 5), (5, 1), (3, 3), (20, 50), (50, 20), (64, 64), (4, 30, 30)]
@@ -145,6 +145,7 @@ def test_bounds_keep_no_graph() -> None:
     found = operator_norm(A)
     assert not found.upper.value.requires_grad
     assert not found.lower.value.requires_grad
+    assert not spectral_radius(A).bracket.upper.value.requires_grad
 
 
 def test_a_guess_that_is_too_small_is_raised_and_never_believed(monkeypatch: pytest.MonkeyPatch) -> None:
