@@ -6,6 +6,7 @@ A nest is a tensor, or a tuple, list, mapping or dataclass of nests. Anything el
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, final
 
@@ -60,12 +61,23 @@ def map_tensors(function: Callable[[Tensor], Tensor], nest: T) -> T:
         if isinstance(part, list):
             return [walk(entry) for entry in part]
         if isinstance(part, Mapping):
-            return type(part)((key, walk(entry)) for key, entry in part.items())  # type: ignore[call-arg]
+            return _remade(part, {key: walk(entry) for key, entry in part.items()})
         if is_dataclass(part) and not isinstance(part, type):
             return _rebuilt(part, {f.name: walk(getattr(part, f.name)) for f in fields(part)})
         return part
 
     return walk(nest)
+
+
+def _remade(part: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """A mapping of the same type with other values; a dict keeps what else it knows, such as its default factory."""
+    if type(part) is dict:
+        return values
+    if isinstance(part, dict):
+        made = copy(part)
+        made.update(values)
+        return made
+    return type(part)(values)  # type: ignore[call-arg]
 
 
 def _rebuilt(part: Any, values: dict[str, Any]) -> Any:

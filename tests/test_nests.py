@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
-from eqtheory.nests import Raveled
+from eqtheory.nests import Raveled, map_tensors
 
 
 @dataclass(frozen=True)
@@ -46,3 +51,19 @@ def test_a_nest_without_coordinates_has_none() -> None:
     raveled = Raveled((torch.arange(3), None), 3)
     assert raveled.length == 0
     assert raveled.flat((torch.arange(3), None)).shape == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [dict, OrderedDict, lambda given: defaultdict(list, given), MappingProxyType],
+    ids=lambda make: make.__name__,
+)
+def test_mappings_keep_their_type_and_are_not_changed(make: Any) -> None:
+    nest: Mapping[str, Any] = make({"b": torch.ones(2), "a": 3})
+    found = map_tensors(lambda t: t + 1, nest)
+    assert type(found) is type(nest)
+    assert list(found) == ["b", "a"]
+    assert found["b"].tolist() == [2.0, 2.0]
+    assert nest["b"].tolist() == [1.0, 1.0]
+    if isinstance(found, defaultdict):
+        assert found["new"] == []

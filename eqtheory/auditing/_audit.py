@@ -137,7 +137,8 @@ def audit(
             Inputs are flattened. Proofs that need limits of the entries use a domain that was given, and no other.
         norm: norm on the states; the operator's own by default.
         resolution: slopes in the state from `1 - resolution` on are no uniform contraction, unless a factor below one is proved; at
-            least 2048 unit roundoffs of the states' type (1.2e-4 in float32).
+            least 2048 unit roundoffs of the states' type (1.2e-4 in float32; half precision has no such resolution, and a note says
+            so).
         budget: slopes in the input above `budget (1 + |y|)` are no budget.
         steps: of the growth curve.
         search: how long to look for steep places.
@@ -186,7 +187,7 @@ def _audited(
     source = generator or torch.Generator().manual_seed(0)
     seed = _seed(source)
     subject = subject_of(operator, sampler, samples, domain, norm, source)
-    resolution = max(resolution, _ROUNDINGS * unit_roundoff(subject.y.dtype))
+    resolution, coarse = _told_apart(resolution, subject.y.dtype)
     called = name or getattr(operator, "__qualname__", type(operator).__qualname__)
     verdicts, clean = _look_at_laws(subject)
     R1 = R2 = None
@@ -209,7 +210,7 @@ def _audited(
         verdicts["R2"] = laws.not_looked_at("the input has no coordinates") if R2 is None else R2.verdict
         verdicts["gradient"] = derivative(clean, source)
         verdicts["fixed_point_gradient"] = fixed_point_derivative(clean, source)
-        notes = [note for note in dict.fromkeys((R1.note, "" if R2 is None else R2.note)) if note]
+        notes = [note for note in dict.fromkeys((coarse, R1.note, "" if R2 is None else R2.note)) if note]
         growth, said = _growth(clean, steps)
         notes += said
         if growth is not None:
@@ -224,6 +225,25 @@ def _audited(
     made = provenance(samples=len(subject.y), seed=seed, resolution=resolution, budget=budget, steps=steps)
     norms = (subject.norm.name, subject.input_norm.name)
     return Audit(called, verdicts, R1, R2, growth, iterations, solvers, norms, tuple(notes), made)
+
+
+def _told_apart(resolution: float, dtype: torch.dtype) -> tuple[float, str]:
+    """The resolution in a type, in which smaller ones than `_ROUNDINGS` unit roundoffs would let isometries pass.
+
+    Half precision is so coarse that this would be one or more, and every contraction be refuted. There only slopes that reach
+    `1 - resolution` after rounding was taken off refute, which are certified in any type, and isometries do pass.
+
+    Returns:
+        The resolution, and what has to be said about it.
+    """
+    finest = _ROUNDINGS * unit_roundoff(dtype)
+    if finest < 1:
+        return max(resolution, finest), ""
+    name = str(dtype).removeprefix("torch.")
+    return (
+        resolution,
+        f"slopes a little above one pass in {name}, where rounding explains them: audit a copy in float32",
+    )
 
 
 def _look_at_laws(subject: Subject) -> tuple[dict[str, Verdict], Subject | None]:

@@ -128,7 +128,7 @@ def subject_of(
         The subject.
 
     Raises:
-        InputError: the sampler does not give states and inputs.
+        InputError: the sampler does not give states and inputs as tensors.
         ShapeError: they do not share the batch axis.
     """
     if not callable(operator):
@@ -221,6 +221,9 @@ def _fixed(pair: Any) -> Sampler:
             "sampler", type(pair).__name__, "a callable (n, generator) -> (y, x), or a pair (y, x)", "pass one of both"
         )
     y, x = pair
+    if not isinstance(y, Tensor) or y.ndim == 0:
+        came = "a tensor without axes" if isinstance(y, Tensor) else type(y).__name__
+        raise InputError("sampler", f"states that are {came}", "a tensor (n, ...)", "wrap them in torch.as_tensor(...)")
 
     def draw(n: int, generator: Generator) -> tuple[Tensor, Any]:  # noqa: ARG001  (the samples are what they are)
         have = len(y)

@@ -13,6 +13,9 @@ the last two terms being what `B` and `M` were rounded by. No eigenvalue enters 
 guess that was too small is raised until the factorisation exists. Entries are scaled by a power of two first, so that the
 squares that underflow move the bound by less than the terms above.
 
+**Range.** All this holds among normal numbers, so tiny and huge matrices are brought there, and their norms back (`_scaling`). A norm
+beyond the range is infinite from above, and the largest finite number from below.
+
 **Weights.** `|A|` in weighted norms is that of `B = diag(w_out) A diag(1 / w_in)`, whose entries are rounded twice. From below a vector
 `v` that is good for `B` gives `u = v / w_in` for `A`: the unit balls correspond, so that nothing is lost by looking for it there.
 
@@ -27,6 +30,8 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Bracket, Evidence, Side
 from eqtheory.errors import InputError, ShapeError
+from eqtheory.lipschitz._image_of_a_vector import image_lower_bound
+from eqtheory.lipschitz._scaling import in_range, rounded_outward
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup, Weighted
 from eqtheory.roundoff import gamma, unit_roundoff
 from eqtheory.validate import require_finite
@@ -49,7 +54,8 @@ def operator_norm(matrix: Tensor, *, norm: Norm | None = None, output_norm: Norm
         up norms of blocks. Cost: `O(m n min(m, n))`.
 
     Raises:
-        InputError: no bound is known for this pair of norms.
+        ShapeError: fewer than two axes.
+        InputError: no bound is known for this pair of norms, or the matrix is stored sparsely.
 
     Example:
         >>> import torch
@@ -59,8 +65,10 @@ def operator_norm(matrix: Tensor, *, norm: Norm | None = None, output_norm: Norm
     """
     chosen = norm or Euclidean()
     out = output_norm or chosen
-    upper = matrix_norm_upper_bound(matrix, chosen, output_norm=out)
-    lower = torch.zeros_like(upper) if matrix.numel() == 0 else _lower_side(matrix, chosen, out, upper)
+    A, unit = _checked(matrix, chosen, out)
+    above = _upper_side(A, chosen, out)
+    below = torch.zeros_like(above) if A.numel() == 0 else _lower_side(A, chosen, out, above)
+    upper, lower = rounded_outward(above, unit, upwards=True), rounded_outward(below, unit, upwards=False)
     name = chosen.name if out.name == chosen.name else f"{chosen.name} to {out.name}"
     return Bracket(
         Bound(lower, Side.LOWER, "image of one vector", Evidence.PROVED, name),
@@ -81,18 +89,33 @@ def matrix_norm_upper_bound(matrix: Tensor, norm: Norm, *, output_norm: Norm | N
 
     Raises:
         ShapeError: fewer than two axes.
-        InputError: no bound is known for this pair of norms, or complex entries in a weighted norm.
+        InputError: no bound is known for this pair of norms, the matrix is stored sparsely, or complex entries in a weighted norm.
+    """
+    out = output_norm or norm
+    A, unit = _checked(matrix, norm, out)
+    return rounded_outward(_upper_side(A, norm, out), unit, upwards=True)
+
+
+def _checked(matrix: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Tensor]:
+    """Matrices in double precision and in the middle of its range.
+
+    Returns:
+        The matrices, and the powers of two they were divided by, shape `(...)`.
+
+    Raises:
+        ShapeError: fewer than two axes.
+        InputError: a matrix that is not stored densely, or not finite.
     """
     if not isinstance(matrix, Tensor) or matrix.ndim < 2:
         came = f"shape {tuple(matrix.shape)}" if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ShapeError("matrix", came, "(..., m, n)", "pass the matrix of the map")
+    if matrix.layout != torch.strided:
+        raise InputError("matrix", f"layout {matrix.layout}", "a dense matrix", "pass matrix.to_dense()")
     require_finite("matrix", matrix, "repair it")
-    out = output_norm or norm
-    if matrix.numel() == 0:
-        return torch.zeros(matrix.shape[:-2], dtype=torch.float64, device=matrix.device)
-    found = _upper(matrix, norm, out)
-    # Below the normal numbers rounding is absolute.
-    return torch.where((found > 0) & (found < 1e-290), found + 1e-300, found)
+    A = matrix.detach().to(torch.complex128 if matrix.is_complex() else torch.float64)
+    if A.numel() == 0:
+        return A, torch.ones(A.shape[:-2], dtype=torch.float64, device=A.device)
+    return in_range(A, down=all(isinstance(side, (Euclidean, Sum, Sup)) for side in (norm, out)))
 
 
 def is_attained(norm: Norm, out: Norm) -> bool:
@@ -115,14 +138,20 @@ def _unweighted(norm: Norm) -> Norm:
     return norm
 
 
+def _upper_side(A: Tensor, norm: Norm, out: Norm) -> Tensor:
+    return torch.zeros(A.shape[:-2], dtype=torch.float64, device=A.device) if A.numel() == 0 else _upper(A, norm, out)
+
+
 def _lower_side(matrix: Tensor, norm: Norm, out: Norm, upper: Tensor) -> Tensor:
     if isinstance(norm, Weighted) or isinstance(out, Weighted):
         scaled, inner, outer, slack = _scaled(matrix, norm, out)
         # The upper side holds the slack already, so it is taken off once more than the entries are off by.
-        return (_lower_side(scaled, inner, outer, upper) - 2 * slack * upper).clamp_min(0)
+        found = _lower_side(scaled, inner, outer, upper) - 2 * slack * upper
+        # Weights can take sums out of range, from where nothing comes back.
+        return torch.where(torch.isfinite(found), found, 0.0).clamp_min(0)
     if _is_sum(norm, out):  # attained, so what was granted to rounding is taken off twice
         return upper * (1 - 2 * gamma(4 * max(matrix.shape[-2:]) + 16, torch.float64))
-    return torch.minimum(_lower(_real(matrix).to(torch.float64), norm, out), upper)
+    return torch.minimum(image_lower_bound(_real(matrix), norm, out), upper)
 
 
 def _is_sum(norm: Norm, out: Norm) -> bool:
@@ -142,7 +171,7 @@ def _upper(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
         return _blocks(matrix, norm, out)
     m, n = matrix.shape[-2:]
     moduli = 1 + gamma(4, torch.float64) if matrix.is_complex() else 1.0  # what a modulus may be rounded by
-    sizes = matrix.to(torch.complex128 if matrix.is_complex() else torch.float64).abs() * moduli
+    sizes = matrix.abs() * moduli
     if isinstance(out, Sup) and isinstance(norm, (Sup, Sum, Euclidean)):  # the largest dual norm of a row
         rows = {Sup: sizes.sum(-1), Sum: sizes.amax(-1), Euclidean: _root_of_squares(sizes, -1)}[type(norm)]
         return rows.amax(-1) * (1 + gamma(2 * n + 2, torch.float64))
@@ -150,7 +179,7 @@ def _upper(matrix: Tensor, norm: Norm, out: Norm) -> Tensor:
         columns = sizes.sum(-2) if isinstance(out, Sum) else _root_of_squares(sizes, -2)
         return columns.amax(-1) * (1 + gamma(2 * m + 2, torch.float64))
     if isinstance(norm, Euclidean) and isinstance(out, Euclidean):
-        return _euclidean(_real(matrix).to(torch.float64))
+        return _euclidean(_real(matrix))
     raise InputError(
         "norm", f"{norm.name} to {out.name}", "a pair whose operator norm can be computed", "use l2, l1 or sup on both"
     )
@@ -223,24 +252,26 @@ def _scaled(matrix: Tensor, norm: Norm, out: Norm) -> tuple[Tensor, Norm, Norm, 
     """
     if matrix.is_complex():
         raise InputError("matrix", "complex entries", "real ones in weighted norms", "use Euclidean(), Sum() or Sup()")
-    plain = matrix.to(torch.float64)
-    ones = torch.ones(1, dtype=torch.float64, device=plain.device)
-    columns = _weights(norm, plain.shape[-1]).to(ones) if isinstance(norm, Weighted) else ones
-    rows = _weights(out, plain.shape[-2]).to(ones) if isinstance(out, Weighted) else ones
+    ones = torch.ones(1, dtype=torch.float64, device=matrix.device)
+    columns = _weights(norm, matrix.shape[-1]).to(ones) if isinstance(norm, Weighted) else ones
+    rows = _weights(out, matrix.shape[-2]).to(ones) if isinstance(out, Weighted) else ones
     # Digits are lost where a number on the way leaves the normal range: of the two ways one is taken that keeps within it.
-    ratio, product = rows.unsqueeze(-1) / columns, plain * rows.unsqueeze(-1)
+    ratio, product = rows.unsqueeze(-1) / columns, matrix * rows.unsqueeze(-1)
     by_ratio = _has_all_digits(ratio)
-    A = torch.where(by_ratio, plain * ratio, product / columns)
-    lost = (plain != 0) & ~(_has_all_digits(A) & (by_ratio | _has_all_digits(product)))
-    if bool(lost.any()):
-        raise InputError(
-            "weights", "weights that take entries out of the range of float64", "milder ones", "rescale them"
-        )
+    A = torch.where(by_ratio, matrix * ratio, product / columns)
+    _refuse_lost((matrix != 0) & ~(_has_all_digits(A) & (by_ratio | _has_all_digits(product))))
     inner = norm.norm if isinstance(norm, Weighted) else norm
     outer = out.norm if isinstance(out, Weighted) else out
     # Each entry is off by gamma_2 of its size, and the norm of |A| is at most sqrt(min(m, n)) times that of A in each pair here.
     slack = gamma(2, torch.float64) * 2 * min(A.shape[-2:]) ** 0.5
     return A, inner, outer, slack
+
+
+def _refuse_lost(lost: Tensor) -> None:
+    if bool(lost.any()):
+        raise InputError(
+            "weights", "weights that take entries out of the range of float64", "milder ones", "rescale them"
+        )
 
 
 def _has_all_digits(t: Tensor) -> Tensor:
@@ -272,45 +303,13 @@ def _blocks(matrix: Tensor, norm: BlockSum, out: BlockSum) -> Tensor:
     columns = []
     for column, unit in zip(torch.split(matrix, list(norm.sizes), dim=-1), norm.weights, strict=True):
         blocks = torch.split(column, list(out.sizes), dim=-2)
-        parts = [w * _upper(block, norm.norm, out.norm) for w, block in zip(out.weights, blocks, strict=True)]
-        columns.append(torch.stack(parts).sum(0) / unit * (1 + gamma(2 * len(parts) + 2, torch.float64)))
+        ratios = torch.tensor(out.weights, dtype=torch.float64) / unit
+        _refuse_lost(~_has_all_digits(ratios))
+        # A block can be tiny beside the others and count most: each is brought into range on its own.
+        sizes = torch.stack([matrix_norm_upper_bound(block, norm.norm, output_norm=out.norm) for block in blocks])
+        total = torch.tensordot(ratios.to(sizes.device), sizes, dims=1) * (
+            1 + gamma(2 * len(blocks) + 2, torch.float64)
+        )
+        # Below the normal numbers each product rounds by at most half the smallest number.
+        columns.append(torch.where((sizes > 0).any(0), total + len(blocks) * 2.0**-1074, total))
     return torch.stack(columns).amax(0)
-
-
-def _lower(A: Tensor, norm: Norm, out: Norm) -> Tensor:
-    """Image of a good vector; the best of the leading singular vector and two rounds of ascent from every column's.
-
-    Returns:
-        Lower bounds, shape `(...)`.
-    """
-    flat = A.reshape(-1, *A.shape[-2:])
-    best = torch.zeros(flat.shape[0], dtype=torch.float64, device=A.device)
-    m, n = flat.shape[-2:]
-    for v in _candidates(flat, norm, out):
-        image = (flat @ v.unsqueeze(-1)).squeeze(-1)
-        # The product errs by gamma_n |A| |v| entry by entry, each norm by a few roundings of its own.
-        error = gamma(n, torch.float64) * out((flat.abs() @ v.abs().unsqueeze(-1)).squeeze(-1))
-        length = norm(v) * (1 + gamma(2 * n + 8, torch.float64))
-        found = (out(image) * (1 - gamma(2 * m + 8, torch.float64)) - error) / torch.where(length > 0, length, 1.0)
-        best = torch.maximum(best, torch.where(length > 0, found, 0.0))
-    return best.reshape(A.shape[:-2])
-
-
-def _candidates(flat: Tensor, norm: Norm, out: Norm) -> list[Tensor]:
-    """Vectors on which the map is likely largest: singular vectors for l2, ascent from the largest row or column elsewhere.
-
-    Returns:
-        A few batches of shape `(batch, n)`.
-    """
-    right = torch.linalg.svd(flat, full_matrices=False)[2][:, 0]
-    if isinstance(norm, Euclidean) and isinstance(out, Euclidean):
-        return [right]
-    rows = flat.gather(1, flat.abs().sum(2).argmax(1)[:, None, None].expand(-1, 1, flat.shape[2])).squeeze(1)
-    column = flat.abs().sum(1).argmax(1)
-    found = []
-    for v in (right, norm.aligned(rows), torch.nn.functional.one_hot(column, flat.shape[2]).to(flat.dtype)):
-        found.append(v)
-        for _ in range(4):
-            image = (flat @ found[-1].unsqueeze(-1)).squeeze(-1)
-            found.append(norm.aligned((flat.mT @ out.subgradient(image).unsqueeze(-1)).squeeze(-1)))
-    return found

@@ -172,6 +172,22 @@ def test_half_precision_is_looked_at() -> None:
     assert kinds(found)["batch_independent"] is OPEN
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_refutes_expansions_and_no_contraction(dtype: torch.dtype) -> None:
+    """Neither can be traced, so that slopes alone decide."""
+
+    def scaled(factor: float) -> Any:
+        return lambda y, x: factor * y + x if float(y.detach().sum()) > -1e9 else y
+
+    quick = Search(steps=1, rounds=1, kept=2)
+    half = audit(scaled(0.5), normal(2, dtype=dtype), samples=16, steps=2, search=quick)
+    assert kinds(half)["R1"] is OPEN
+    assert any("a little above one pass in" in note for note in half.notes)
+    triple = audit(scaled(3.0), normal(2, dtype=dtype), samples=16, steps=2, search=quick)
+    assert kinds(triple)["R1"] is REFUTED
+    assert 1.0 < float(triple.R1.lower.value) <= 3.0  # type: ignore[union-attr]
+
+
 # Whatever comes, nothing breaks and nothing is left behind.
 
 
@@ -270,5 +286,12 @@ def test_refusals() -> None:
         audit(lambda y, x: y, (torch.zeros(2, 0), torch.zeros(2, 2)))
     with pytest.raises(ShapeError, match=r"sampler: got inputs without the batch axis of the states"):
         audit(lambda y, x: y, (torch.zeros(2, 2), torch.zeros(5, 2)))
+    for pair, came in (
+        ((torch.tensor(1.0), torch.tensor(1.0)), "a tensor without axes"),
+        ((1.0, 2.0), "float"),
+        (([1.0, 2.0], [1.0, 2.0]), "list"),
+    ):
+        with pytest.raises(InputError, match=rf"sampler: got states that are {came}, needed a tensor \(n, \.\.\.\)"):
+            audit(lambda y, x: y, pair)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"resolution: got 2, needed 0 < resolution < 1"):
         audit(lambda y, x: y, normal(2), resolution=2)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
-from eqtheory.lipschitz import _matrix_norm, matrix_norm_upper_bound, operator_norm
+from eqtheory.lipschitz import _matrix_norm, matrix_norm_upper_bound, operator_norm, spectral_radius
 from eqtheory.norms import BlockSum, Euclidean, Norm, Sum, Sup, Weighted
 
 SHAPES = [(1, 1), (1, 5), (5, 1), (3, 3), (20, 50), (50, 20), (64, 64), (4, 30, 30)]
@@ -104,6 +104,50 @@ def test_extreme_scales(size: float) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [5e-324, 1e-320, 1e-310, 3e-308, 1e-295, 1e304, 1e308])
+@pytest.mark.parametrize("norm", [Euclidean(), Sum(), Sup(), Weighted(torch.ones(3)), BlockSum((3,), (1.0,), Sup())])
+def test_sides_hold_where_rounding_is_absolute_and_where_the_norm_overflows(norm: Norm, size: float) -> None:
+    """All entries equal: every norm here is three times one of them, whatever it is rounded to."""
+    A = torch.full((3, 3), size, dtype=torch.float64)
+    found, truth = operator_norm(A, norm=norm), 3 * Fraction(size)
+    lower, upper = float(found.lower.value), float(found.upper.value)
+    assert float(matrix_norm_upper_bound(A, norm)) == upper
+    assert Fraction(lower) <= truth
+    assert upper == torch.inf or truth <= Fraction(upper)
+    # No further off than rounding: one smallest number, or the 1e-12 of the normal range.
+    spare = max(Fraction(1, 10**12) * truth, Fraction(5e-324))
+    assert Fraction(lower) >= min(truth, Fraction(1.7976931348623157e308)) - spare
+    assert upper == (torch.inf if size > 1e307 else upper)
+    assert upper == torch.inf or Fraction(upper) <= truth + spare
+
+
+def test_a_matrix_between_the_ends_of_the_range_loses_nothing_that_counts() -> None:
+    A = torch.tensor([[1.5e308, 0.0], [5e-324, 1e-310]], dtype=torch.float64)
+    for norm in (Euclidean(), Sum(), Sup()):
+        found = operator_norm(A, norm=norm)
+        assert float(found.lower.value) <= 1.5e308 <= float(found.upper.value)
+        assert float(found.lower.value) == pytest.approx(1.5e308, rel=1e-12)
+
+
+def test_blocks_that_are_tiny_and_count_most() -> None:
+    A = torch.tensor([[1.0], [3e-320]], dtype=torch.float64)
+    heavy = BlockSum((1, 1), (2.0**-100, 2.0**900), Sup())
+    found = operator_norm(A, norm=BlockSum((1,), (1.0,), Sup()), output_norm=heavy)
+    truth = Fraction(2) ** -100 + Fraction(2) ** 900 * Fraction(3e-320)
+    assert Fraction(float(found.lower.value)) <= truth <= Fraction(float(found.upper.value))
+    assert float(found.upper.value) == pytest.approx(float(truth), rel=1e-3)
+    with pytest.raises(InputError, match=r"weights that take entries out of the range of float64"):
+        operator_norm(A, norm=BlockSum((1,), (1e200,), Sup()), output_norm=BlockSum((1, 1), (1e-200, 1.0), Sup()))
+
+
+def test_bounds_keep_no_graph() -> None:
+    A = draw(9, 3, 3).requires_grad_()
+    found = operator_norm(A)
+    assert not found.upper.value.requires_grad
+    assert not found.lower.value.requires_grad
+    assert not spectral_radius(A).bracket.upper.value.requires_grad
+
+
 def test_a_guess_that_is_too_small_is_raised_and_never_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof does not rest on the eigenvalues: with guesses of zero the bound is looser and still a bound."""
     A = draw(7, 3, 12, 12)
@@ -131,6 +175,8 @@ def test_believing_the_guess_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refusals() -> None:
+    with pytest.raises(InputError, match=r"matrix: got layout torch\.sparse_coo, needed a dense matrix; pass matrix"):
+        operator_norm(torch.eye(3).to_sparse())
     with pytest.raises(
         ShapeError, match=r"matrix: got shape \(3,\), needed \(\.\.\., m, n\); pass the matrix of the map"
     ):

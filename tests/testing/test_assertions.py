@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eqtheory.bounds import Bound, Evidence, LocalBound, Side, Verdict, VerdictKind
 from eqtheory.errors import InputError, NonFiniteError, ShapeError
-from eqtheory.norms import Euclidean, Sup
+from eqtheory.norms import Euclidean, Norm, Sup
 from eqtheory.operators import FunctionOperator, Regularity
 from eqtheory.roundoff import Rounding
 from eqtheory.targets import ReciprocalMap
@@ -176,6 +176,36 @@ def test_single_precision_is_granted_its_own_rounding(dtype: torch.dtype) -> Non
         assert_contractive(matrix_of(0.76), x, y, z, mu=0.75)
 
 
+@pytest.mark.parametrize(("dtype", "entries"), [(torch.bfloat16, 200), (torch.float16, 2000), (torch.bfloat16, 16)])
+def test_many_entries_of_half_precision_are_compared_like_others(dtype: torch.dtype, entries: int) -> None:
+    y, z = draw(4, entries, dtype=dtype), draw(4, entries, seed=1, dtype=dtype)
+    assert assert_contractive(half, y, y, z, mu=0.75).trials == 4
+    assert assert_monotone(lambda v: 2 * v, y, z).trials == 4
+    with pytest.raises(Refuted):
+        assert_contractive(lambda y, x: 3 * y + x, y, y, z, mu=0.75)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "jump"),
+    [(torch.float16, 1e4), (torch.float16, 4e4), (torch.float32, 3e38), (torch.float64, 1e5), (torch.float64, 1.7e308)],
+)
+@pytest.mark.parametrize("norm", [Euclidean(), Sup()])
+def test_a_jump_whose_size_overflows_is_refuted(dtype: torch.dtype, jump: float, norm: Norm) -> None:
+    y, z = torch.tensor([[0.1], [2.0]], dtype=dtype), torch.tensor([[0.2], [-2.0]], dtype=dtype)
+
+    def G(y: Tensor, x: Tensor) -> Tensor:
+        return torch.where(y.abs() > 1, jump * y.sign(), 0.5 * y) + 0 * x
+
+    with pytest.raises(Refuted, match=r"contraction: .*y1 = \[2.0\], y2 = \[-2.0\]"):
+        assert_contractive(G, torch.zeros_like(y), y, z, mu=0.75, norm=norm)
+
+
+def test_a_distance_that_overflows_decides_nothing() -> None:
+    y = torch.full((1, 1), 1.7e308, dtype=torch.float64)
+    with pytest.raises(EvidenceError, match="no pair decides"):
+        assert_contractive(lambda y, x: 0.5 * y + 0 * x, torch.zeros_like(y), y, -y, mu=0.75)
+
+
 # Nonexpansive, regular.
 
 
@@ -206,6 +236,14 @@ def test_each_part_of_regularity_is_refuted_by_name(G: G, quantity: str) -> None
     near[:, 0] = -close[:, 0]
     with pytest.raises(Refuted, match=f"{quantity}: violated"):
         assert_regular(G, (close, near), (Y, Z), regularity=HALF)
+
+
+def test_inputs_of_a_narrower_type_are_compared_without_rounding() -> None:
+    """The budget is attained: rounding a distance to the type of the inputs would be an excess."""
+    inputs, states = [draw(64, 5, seed=k, dtype=torch.float32) for k in (0, 1)], [draw(64, 5, seed=k) for k in (2, 3)]
+    assert assert_regular(lambda y, x: 0.5 * y + x.double(), inputs, states, regularity=HALF).trials == 256
+    with pytest.raises(Refuted, match="simplicity"):
+        assert_regular(lambda y, x: 0.5 * y + 1.000001 * x.double(), inputs, states, regularity=HALF)
 
 
 def test_the_budget_grows_with_the_state_where_it_is_declared_to() -> None:
@@ -280,6 +318,14 @@ def test_monotone_maps_pass_and_others_do_not() -> None:
         assert_monotone(lambda v: -v, X, Y)
 
 
+@pytest.mark.parametrize(
+    "function", [lambda v: v.sum(1, keepdim=True), lambda v: v[:, :2], lambda v: (v**2).sum(1), lambda v: v[None]]
+)
+def test_values_of_another_shape_are_no_monotone_map(function: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(Refuted, match=r"shape: .*F\(x\) of shape .* where \(12, 3\) is needed"):
+        assert_monotone(function, X, Y)
+
+
 # Laws.
 
 
@@ -334,6 +380,27 @@ def test_what_is_no_function_is_refuted(operator: G, quantity: str) -> None:
         assert_deterministic(operator, X, Y)
     assert torch.equal(X, keep_x)
     assert torch.equal(Y, keep_y)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda x: x["gain"].mul_(2), r"x\['gain'\]: 1.0 became 2.0 in place"),
+        (lambda x: x["b"].resize_(36), r"x\['b'\]: shape \(12, 3\) became \(36,\) in place"),
+    ],
+)
+def test_changes_of_what_has_no_rows_or_changes_its_shape_are_refuted(
+    change: Callable[[Any], Tensor], text: str
+) -> None:
+    nest = {"b": X.clone(), "gain": torch.tensor(1.0, dtype=torch.float64)}
+
+    def G(y: Tensor, x: Any) -> Tensor:
+        out = 0.5 * y + x["b"]
+        change(x)
+        return out
+
+    with pytest.raises(Refuted, match=f"arguments untouched: .*{text}"):
+        assert_deterministic(G, nest, Y)
 
 
 def test_functions_of_nests_are_deterministic_and_independent() -> None:

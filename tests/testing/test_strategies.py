@@ -419,6 +419,7 @@ def test_norms_can_be_chosen(norm: Any) -> None:
         (lambda: averaged_operators(averagedness=0.0), "averagedness: got 0.0, needed"),
         (lambda: monotone_operators(strong_monotonicity=-1.0), "strong_monotonicity: got -1.0, needed 0.0 <="),
         (lambda: cyclic_operators(sizes=(1, 3)), r"sizes: got \(1, 3\), needed sizes of at least 2"),
+        (lambda: pointwise_contractions(depths=(1, 9)), r"depths: got \(1, 9\), needed depths up to 7; factors"),
         (lambda: finite_metric_spaces(batch=47), "batch: got 47, needed at least 48"),
         (lambda: finite_metric_spaces(norms=[]), "norms: got nothing"),
         (lambda: lipschitz_targets(targets=[]), "targets: got nothing, needed at least one map"),
@@ -438,3 +439,21 @@ def test_numbers_of_another_strategy_are_checked_when_drawn() -> None:
 def test_periods_are_those_of_their_cycles() -> None:
     instance = some(cyclic_operators(kinds=["permutation"], sizes=(5, 5)), lambda found: found.value("period") == 6)
     assert gcd(instance.value("period"), 5) == 1
+
+
+def test_stored_rotations_are_isometries_up_to_rounding_only() -> None:
+    for kind, exactly in (("rotation of planes", False), ("permutation", True), ("sign change", True)):
+        known = some(cyclic_operators(kinds=[kind])).constants["lipschitz"]
+        assert (known.assumptions == ()) is exactly
+
+
+def test_factors_that_rounding_may_raise_to_one_are_none() -> None:
+    instance = some(monotone_operators(sizes=(64, 64), strong_monotonicity=2e-12, kinds=["symmetric resolvent"]))
+    assert instance.regularity is None
+    assert "lipschitz" in instance.constants
+    assert some(monotone_operators(sizes=(64, 64), strong_monotonicity=1e-9)).regularity is not None
+
+
+def test_the_deepest_inputs_have_factors_below_one() -> None:
+    instance = some(pointwise_contractions(depths=(7, 7)))
+    assert bool((instance.local.at(torch.logspace(-7, 0, 50, dtype=torch.float64)) < 1).all())

@@ -15,12 +15,13 @@ from eqtheory.norms import Euclidean, Norm, host_sees, rows_of
 from eqtheory.roundoff import unit_roundoff
 from eqtheory.validate import require_finite
 
-__all__ = ["Block", "input_block", "norm_of_block"]
+__all__ = ["Block", "input_block", "norm_of_block", "orthonormal"]
 
 _WHOLE = 8
 """Up to this many coordinates the whole input space is the block, unless told otherwise."""
 
 _DEFAULT = 4
+_HALF = frozenset({torch.float16, torch.bfloat16})
 _LOW, _HIGH = 1e-9, 1e9
 """Between these largest entries squares and their sums stay in the range of single precision, with all digits that count."""
 
@@ -80,23 +81,31 @@ def input_block(flat: Tensor, block: int | Tensor | None, norm: Norm, generator:
     if not isinstance(norm, Euclidean):
         rows = rows / norm(rows).unsqueeze(1)
     elif not spans:
-        rows = _orthonormal(rows)
+        rows = orthonormal(rows)
     return Block(rows.unsqueeze(1).expand(-1, batch, -1).contiguous(), norm, spans)
 
 
-def _orthonormal(rows: Tensor) -> Tensor:
+def orthonormal(rows: Tensor) -> Tensor:
     """Orthonormal tangents with the same span; in half precision, where there are no decompositions, up to rounding.
 
     Entries rounded by `u` move `K` orthonormal rows by at most `u sqrt(K)` in the Frobenius norm, so that they are shrunk by
     twice as much first (the product rounds once more): what is stored has norm at most one, and nothing seen by it is too large.
 
+    Args:
+        rows: shape `(..., K, n)`, finite.
+
     Returns:
         The shape of `rows`.
     """
-    if rows.dtype not in {torch.float16, torch.bfloat16}:
-        return torch.linalg.qr(rows.T)[0].T
-    found = torch.linalg.qr(rows.T.float())[0].T
-    return (found / (1 + 2 * unit_roundoff(rows.dtype) * rows.shape[0] ** 0.5)).to(rows)
+    found = torch.linalg.qr(_wide(rows).mT)[0].mT
+    if rows.dtype in _HALF:
+        found = found / (1 + 2 * unit_roundoff(rows.dtype) * rows.shape[-2] ** 0.5)
+    return found.to(rows)
+
+
+def _wide(t: Tensor) -> Tensor:
+    """Half precision as single precision, in which there are decompositions and sums of squares do not overflow."""
+    return t.float() if t.dtype in _HALF else t
 
 
 def norm_of_block(V: Tensor, block: Block, norm: Norm) -> Tensor:
@@ -108,9 +117,10 @@ def norm_of_block(V: Tensor, block: Block, norm: Norm) -> Tensor:
         norm: norm on the states.
 
     Returns:
-        Shape `(batch,)`.
+        Shape `(batch,)`; single precision where images are of half.
     """
     K, batch = V.shape[:2]
+    V = _wide(V)
     if K == 1:
         return norm(V[0])
     flat = V.reshape(K, batch, -1)
@@ -122,14 +132,11 @@ def norm_of_block(V: Tensor, block: Block, norm: Norm) -> Tensor:
         unit = flat if fine else flat / torch.where(peak > 0, peak, 1.0).reshape(1, -1, 1)
         gram = torch.einsum("kbn,lbn->bkl", unit, unit)
         finite = torch.isfinite(gram).reshape(batch, -1).all(dim=1)
-        gram = (
-            gram.float() if gram.dtype in {torch.float16, torch.bfloat16} else gram
-        )  # no decompositions in half precision
         top = torch.linalg.eigvalsh(torch.where(spread(finite, gram), gram, 0.0))[:, -1].clamp_min(0).sqrt() * peak
         return torch.where(finite, top, torch.inf)
     columns = torch.stack([norm(v) for v in V]).amax(dim=0)
     if not block.spans:
         return columns
-    scale = rows_of(block.directions[:, 0]).diagonal()  # the basis, each vector divided by its norm
+    scale = rows_of(_wide(block.directions[:, 0])).diagonal()  # the basis, each vector divided by its norm
     J = flat.permute(1, 2, 0) / scale
     return torch.maximum(columns, operator_norm(J, norm=block.norm, output_norm=norm).lower.value.to(columns))

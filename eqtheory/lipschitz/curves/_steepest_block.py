@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqtheory.lipschitz.curves._block import Block
+from eqtheory.lipschitz.curves._block import Block, orthonormal
 from eqtheory.lipschitz.curves._iteration import Averaging, combined
 from eqtheory.lipschitz.curves._tangents import Propagator
 from eqtheory.nests import Raveled
@@ -66,5 +66,5 @@ def steepest_block(
         U = a * U + c * pulled[..., :n]
         found = found + c * pulled[..., n:]
     good = torch.isfinite(found).all(dim=2).all(dim=0) & (found.abs().amax(dim=2) > 0).all(dim=0)
-    best = torch.linalg.qr(torch.where(good.reshape(1, -1, 1), found, block.directions).permute(1, 2, 0))[0]
-    return Block(best.permute(2, 0, 1).contiguous(), block.norm, block.spans)
+    best = orthonormal(torch.where(good.reshape(1, -1, 1), found, block.directions).transpose(0, 1))
+    return Block(best.transpose(0, 1).contiguous(), block.norm, block.spans)

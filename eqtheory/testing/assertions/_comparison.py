@@ -64,7 +64,8 @@ def compared(
     """Margins of `lhs <= rhs` on pairs, and which of them can be decided.
 
     Differences and norms round relative to themselves; a pair *decides* if rounding does not fill its room, the violation that
-    would be noticed for certain.
+    would be noticed for certain. A left side that overflowed is at least the largest number, up to rounding, and stands for it; a
+    right side that did allows everything, and decides nothing.
 
     Args:
         sides: left and right side, shape `(batch,)`.
@@ -77,14 +78,14 @@ def compared(
     Returns:
         The comparison.
     """
-    lhs, rhs = sides[0].double(), sides[1].double()
+    lhs, rhs = sides[0].double().clamp_max(torch.finfo(torch.float64).max), sides[1].double()
     own = gamma(entries + 8, sides[0].dtype)
     slack = errors.double() + own * (lhs.abs() + torch.where(rhs.isfinite(), rhs.abs(), 0.0))
     apart = distance > 0
     margins = torch.where(
         apart, relative_margin((torch.where(apart, lhs, 0.0), torch.where(apart, rhs, 1.0)), slack), 1.0
     )
-    return margins, apart & (slack < room), witness
+    return margins, apart & (slack < room) & rhs.isfinite(), witness
 
 
 def settled(quantity: str, comparisons: list[Comparison], method: str) -> Verdict:

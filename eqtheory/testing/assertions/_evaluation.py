@@ -6,6 +6,9 @@ gives any slope. Errors are taken, in this order, from what the caller declares,
 state, input and result, `n` and `d` the entries of one state and one input, and through the like of at most 512, since roundings of
 long sums average out; in half precision, whose sums are formed in single precision, through at most 8. An operator that cancels
 larger terms inside has to declare its rounding.
+
+Whatever type results have, they are compared in double precision, where differences of narrower ones neither overflow nor round by
+anything that counts.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from torch import Tensor
 
 from eqtheory.errors import InputError, ShapeError
 from eqtheory.nests import map_tensors, tensors
-from eqtheory.norms import Euclidean, Norm
+from eqtheory.norms import Euclidean, Metric, Norm
 from eqtheory.operators import ImplicitOperator, Regularity
 from eqtheory.roundoff import Rounding, gamma, unit_roundoff
 from eqtheory.testing.evidence import Refuted
@@ -26,6 +29,7 @@ from eqtheory.validate import all_finite, batch_of, require_finite
 
 __all__ = [
     "Operator",
+    "apart",
     "applied",
     "assumed",
     "error_of",
@@ -83,34 +87,35 @@ def applied(operator: Operator, y: Tensor, x: Any) -> Tensor:
     """
     with torch.no_grad():
         out = operator(y.clone(), map_tensors(torch.clone, x))
-    return _state("G(y, x)", out, tuple(y.shape), y.dtype, lambda i: f"y = {row(y, i)}, x = {row(x, i)}")
+    where = lambda i: f"y = {row(y, i)}, x = {row(x, i)}"  # noqa: E731
+    return _state("G(y, x)", out, tuple(y.shape), y.dtype, where, exactly=True)
 
 
-def image(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def image(function: Callable[[Tensor], Tensor], x: Tensor, *, keeps_shape: bool = False) -> Tensor:
     """Evaluate a map of one argument once, on a copy.
 
     Args:
         function: the map.
         x: points, shape `(batch, ...)`.
+        keeps_shape: whether values have to have the shape of the points.
 
     Returns:
         Its values, batch axis first.
 
     Raises:
-        Refuted: no tensor with a value for each point, or entries that are not finite.
+        Refuted: no tensor with a value for each point, another shape where it has to be kept, or entries that are not finite.
     """
     with torch.no_grad():
         out = function(x.clone())
-    return _state("F(x)", out, (x.shape[0],), x.dtype, lambda i: f"x = {row(x, i)}")
+    shape = tuple(x.shape) if keeps_shape else (x.shape[0],)
+    return _state("F(x)", out, shape, x.dtype, lambda i: f"x = {row(x, i)}", exactly=keeps_shape)
 
 
-def _state(name: str, out: Any, shape: tuple[int, ...], dtype: torch.dtype, where: Callable[[int], str]) -> Tensor:
-    """The result if it is one: `shape` is what its shape has to begin with."""
-    if (
-        not isinstance(out, Tensor)
-        or tuple(out.shape[: len(shape)]) != shape
-        or (name[0] == "G" and out.ndim != len(shape))
-    ):
+def _state(
+    name: str, out: Any, shape: tuple[int, ...], dtype: torch.dtype, where: Callable[[int], str], *, exactly: bool
+) -> Tensor:
+    """The result if it is one: `shape` is its shape, or what that has to begin with."""
+    if not isinstance(out, Tensor) or tuple(out.shape[: len(shape)]) != shape or (exactly and out.ndim != len(shape)):
         came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise Refuted("shape", -torch.inf, f"{name} of {came} where {shape} is needed; {where(0)}")
     if out.dtype != dtype:
@@ -137,6 +142,24 @@ def row(x: Any, index: int) -> str:
     return f"({', '.join(parts)})"
 
 
+def apart(metric: Metric, a: Tensor, b: Tensor) -> Tensor:
+    """How far corresponding samples are from each other.
+
+    Args:
+        metric: what measures.
+        a: samples, batch axis first.
+        b: others of the same shape.
+
+    Returns:
+        Shape `(batch,)`, in double precision where samples are of a floating-point type.
+    """
+    return metric.distance(_wide(a), _wide(b))
+
+
+def _wide(t: Tensor) -> Tensor:
+    return t.double() if t.dtype.is_floating_point else t
+
+
 def assumed(norm: Norm, out: Tensor, *given: Any) -> Tensor:
     """Evaluation error under the assumption of the header.
 
@@ -149,13 +172,13 @@ def assumed(norm: Norm, out: Tensor, *given: Any) -> Tensor:
         Shape `(batch,)`.
     """
     batch, entries = out.shape[0], out[0].numel()
-    size = norm(out)
-    unit = norm(torch.ones_like(out))
+    size = norm(_wide(out))
+    unit = norm(torch.ones_like(_wide(out)))
     for argument in given:
         for _, t in tensors(argument):
             if t.ndim and t.shape[0] == batch and t.dtype.is_floating_point:
                 entries += t[0].numel()
-                size = size + unit * t.detach().abs().reshape(batch, -1).amax(dim=1).to(out.dtype)
+                size = size + unit * t.detach().abs().reshape(batch, -1).amax(dim=1).to(size)
     roundings = min(8 * entries + 64, _MOST, max(8, int(_SHARE / unit_roundoff(out.dtype))))
     return gamma(roundings, out.dtype) * size
 
@@ -207,7 +230,8 @@ def error_of(operator: Operator, norm: Norm, y: Tensor, x: Any, out: Tensor, rou
     known = rounding or declared
     if known is None:
         return assumed(norm, out, y, x)
-    return known.error(norm(y), x)
+    # Stated in roundoffs of the type in use, which is that of the states.
+    return known.error(norm(_wide(y)), x) * (unit_roundoff(y.dtype) / unit_roundoff(torch.float64))
 
 
 def states_of(states: tuple[Tensor, ...], name: str, least: int) -> int:

@@ -13,7 +13,7 @@ from eqtheory.nests import map_tensors, take, tensors
 from eqtheory.norms import Norm
 from eqtheory.roundoff import Rounding
 from eqtheory.testing.assertions._comparison import claimed
-from eqtheory.testing.assertions._evaluation import Operator, applied, error_of, inputs_of, norm_of, row
+from eqtheory.testing.assertions._evaluation import Operator, apart, applied, error_of, inputs_of, norm_of, row
 from eqtheory.testing.evidence import Refuted
 from eqtheory.testing.margins import relative_margin
 from eqtheory.validate import batch_of, count
@@ -49,8 +49,8 @@ def assert_fixed_point(operator: Operator, x: Any, y: Tensor, tol: Any, *, norm:
     batch = batch_of("y", y).shape[0]
     inputs_of(x, batch)
     chosen = norm_of(operator, norm)
-    allowed = claimed("tol", tol, x, batch).to(y)
-    residual = chosen.distance(applied(operator, y, x), y)
+    allowed = claimed("tol", tol, x, batch).to(y.device)
+    residual = apart(chosen, applied(operator, y, x), y)
     margins = relative_margin((residual, allowed))
     worst = int(margins.argmin())
     if float(margins[worst]) < 0:
@@ -107,10 +107,16 @@ def _leaves_alone(operator: Operator, x: Any, y: Tensor) -> None:
         operator(given_y, given_x)
     before, after = [("y", y), *tensors(x)], [("y", given_y), *tensors(given_x)]
     for (name, kept), (_, now) in zip(before, after, strict=True):
-        if not torch.equal(kept, now):
-            changed = (kept != now).reshape(kept.shape[0], -1).any(dim=1).nonzero()
-            i = int(changed[0])
-            raise Refuted("arguments untouched", -torch.inf, f"{name}: {row(kept, i)} became {row(now, i)} in place")
+        if kept.shape != now.shape:
+            text = f"shape {tuple(kept.shape)} became {tuple(now.shape)}"
+        elif torch.equal(kept, now):
+            continue
+        elif kept.ndim == 0:  # shared by all samples
+            text = f"{kept.item()} became {now.item()}"
+        else:
+            i = int((kept != now).reshape(kept.shape[0], -1).any(dim=1).nonzero()[0])
+            text = f"{row(kept, i)} became {row(now, i)}"
+        raise Refuted("arguments untouched", -torch.inf, f"{name}: {text} in place")
 
 
 def _groups(batch: int) -> list[tuple[str, list[int]]]:
@@ -165,7 +171,7 @@ def assert_batch_independent(
     for company, members in _groups(batch):
         index = torch.tensor(members, device=y.device)
         part = applied(operator, y.index_select(0, index), take(x, index, batch))
-        gap = chosen.distance(part, whole.index_select(0, index))
+        gap = apart(chosen, part, whole.index_select(0, index))
         # Both evaluations may err.
         margins = relative_margin((gap, torch.zeros_like(gap)), 0.0 if bitwise else 2 * errors.index_select(0, index))
         k = int(margins.argmin())

@@ -15,7 +15,7 @@ from eqtheory.nests import spread
 from eqtheory.norms import Euclidean, Metric, Norm
 from eqtheory.targets import Target
 from eqtheory.testing.assertions._comparison import Comparison, claimed, compared, settled
-from eqtheory.testing.assertions._evaluation import assumed, image, row, states_of
+from eqtheory.testing.assertions._evaluation import apart, assumed, image, row, states_of
 from eqtheory.validate import batch_of, count
 
 __all__ = ["assert_lipschitz", "assert_locally_lipschitz", "assert_monotone"]
@@ -36,7 +36,7 @@ def _slopes(
     errors = [_errors(function, norm, x, out, declared) for x, out in zip(points, values, strict=True)]
     found = []
     for i, j in combinations(range(len(points)), 2):
-        delta, gap = metric.distance(points[i], points[j]), norm.distance(values[i], values[j])
+        delta, gap = apart(metric, points[i], points[j]), apart(norm, values[i], values[j])
 
         def witness(k: int, i: int = i, j: int = j, delta: Tensor = delta, gap: Tensor = gap) -> str:
             slope, claim = float(gap[k] / delta[k]), float(bound[k])
@@ -176,6 +176,10 @@ def assert_locally_lipschitz(
     return settled("locally Lipschitz", found, "|F(z) - F(z')| <= L(x) |z - z'|, on pairs of balls")
 
 
+def _inner(a: Tensor, b: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    return ((a.double() - b.double()) * (v.double() - w.double())).reshape(len(v), -1).sum(dim=1)
+
+
 def assert_monotone(
     function: Map, *points: Tensor, modulus: float = 0.0, evaluation_error: Map | None = None
 ) -> Verdict:
@@ -193,6 +197,9 @@ def assert_monotone(
     Returns:
         `not refuted`, with the number of pairs that decide, and the worst relative margin.
 
+    Raises:
+        Refuted: a smaller modulus on a pair, or values of another shape or type than the points.
+
     Example:
         >>> import torch
         >>> v, w = torch.zeros(1, 2).double(), torch.ones(1, 2).double()
@@ -201,12 +208,12 @@ def assert_monotone(
     """
     states_of(points, "points", 2)
     claim = float(claimed("modulus", modulus, points[0], 1)[0])
-    norm, values = Euclidean(), [image(function, v) for v in points]
+    norm, values = Euclidean(), [image(function, v, keeps_shape=True) for v in points]
     errors = [_errors(function, norm, v, out, evaluation_error) for v, out in zip(points, values, strict=True)]
     found = []
     for i, j in combinations(range(len(points)), 2):
-        delta, gap = norm.distance(points[i], points[j]), norm.distance(values[i], values[j])
-        inner = ((values[i] - values[j]) * (points[i] - points[j])).reshape(len(delta), -1).sum(dim=1)
+        delta, gap = apart(norm, points[i], points[j]), apart(norm, values[i], values[j])
+        inner = _inner(values[i], values[j], points[i], points[j])
 
         def witness(k: int, i: int = i, j: int = j, delta: Tensor = delta, inner: Tensor = inner) -> str:
             pair = f"v = {row(points[i], k)}, w = {row(points[j], k)}"

@@ -16,6 +16,7 @@ from eqtheory.roundoff import Rounding
 from eqtheory.testing.assertions._comparison import Comparison, claimed, compared, settled
 from eqtheory.testing.assertions._evaluation import (
     Operator,
+    apart,
     applied,
     error_of,
     inputs_of,
@@ -45,7 +46,7 @@ def _in_the_state(
     errors = [error_of(operator, norm, y, x, out, rounding) for y, out in zip(states, values, strict=True)]
     found = []
     for i, j in combinations(range(len(states)), 2):
-        before, after = norm.distance(states[i], states[j]), norm.distance(values[i], values[j])
+        before, after = apart(norm, states[i], states[j]), apart(norm, values[i], values[j])
 
         def witness(k: int, i: int = i, j: int = j, before: Tensor = before, after: Tensor = after) -> str:
             slope, claim = float(after[k] / before[k]), float(mu[k])
@@ -135,12 +136,12 @@ def assert_nonexpansive(
 def _in_the_input(
     operator: Operator, inputs: Sequence[Tensor], y: Tensor, known: Regularity, rounding: Rounding | None
 ) -> list[Comparison]:
-    norm, size = known.state_norm, known.state_norm(y)
+    norm, size = known.state_norm, known.state_norm(y.double())
     values = [applied(operator, y, x) for x in inputs]
     errors = [error_of(operator, norm, y, x, out, rounding) for x, out in zip(inputs, values, strict=True)]
     found = []
     for i, j in combinations(range(len(inputs)), 2):
-        delta, gap = known.input_metric.distance(inputs[i], inputs[j]), norm.distance(values[i], values[j])
+        delta, gap = apart(known.input_metric, inputs[i], inputs[j]), apart(norm, values[i], values[j])
         sides = simplicity.sides(gap=gap, state_norm=size, delta=delta, L0=known.L0.value, L1=known.L1.value)
 
         def witness(

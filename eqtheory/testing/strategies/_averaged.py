@@ -173,7 +173,10 @@ def _cyclic(seed: int, size: int, regime: str, position: int, scale: float, batc
         return product(A.to(v.dtype), v)
 
     rounded = ("the stored rotation is one up to rounding",) if regime == "rotation of planes" else ()
-    constants = {"period": exact(found, assumptions=rounded), "lipschitz": exact(1.0, norm=Euclidean())}
+    constants = {
+        "period": exact(found, assumptions=rounded),
+        "lipschitz": exact(1.0, norm=Euclidean(), assumptions=rounded),
+    }
     return assembled(
         step,
         size=size,

@@ -24,7 +24,7 @@ from eqtheory.operators import ImplicitOperator, Regularity
 from eqtheory.roundoff import Rounding, gamma
 from eqtheory.testing.matrices import operator_norm
 
-__all__ = ["Centred", "Instance", "Step", "assembled", "exact", "generator_of", "product", "regular"]
+__all__ = ["Centred", "Instance", "Step", "assembled", "exact", "generator_of", "product", "raised", "regular"]
 
 Step = Callable[[Tensor], Tensor]
 """A map of states, shape `(batch, n)`, that keeps zero."""
@@ -186,13 +186,25 @@ class Centred(ImplicitOperator):
         return torch.zeros_like(x)
 
 
+def raised(n: int) -> float:
+    """By what the rounding of stored matrices may raise a Lipschitz constant.
+
+    A stored factor of a matrix product differs by `gamma_n` and is orthogonal to a few `n^2` roundings; norms add `n`.
+
+    Args:
+        n: length of a state.
+
+    Returns:
+        A factor a little above one.
+    """
+    return 1 + gamma(16 * n * n + 16, torch.float64)
+
+
 def regular(t: float, C: Tensor, norm: Norm, *, weight: float, A: Tensor | None) -> Regularity:
     """What `C x + T(y - C x)` promises if `T` is `t`-Lipschitz, raised by the rounding of the stored matrices.
 
-    A stored factor of a matrix product differs by `gamma_n` and is orthogonal to a few `n^2` roundings; norms add `n`. One
-    evaluation: `C x` errs by `gamma_n | |C| | |x|`, the difference by two roundings more, `T` by its own `n + 6` roundings on
-        terms of size
-    `weight |y - C x|`, and all of it is carried on by the factor `weight`.
+    One evaluation: `C x` errs by `gamma_n | |C| | |x|`, the difference by two roundings more, `T` by its own `n + 6` roundings on terms
+    of size `weight |y - C x|`, and all of it is carried on by the factor `weight`.
 
     Args:
         t: Lipschitz constant of `T`, below 1.
@@ -205,7 +217,7 @@ def regular(t: float, C: Tensor, norm: Norm, *, weight: float, A: Tensor | None)
         Upper bounds with proved evidence.
     """
     n = C.shape[0]
-    raise_by = 1 + gamma(16 * n * n + 16, torch.float64)
+    raise_by = raised(n)
     size = float(operator_norm(C.abs().unsqueeze(0), norm))
     slope = (1 + t) * float(operator_norm(C.unsqueeze(0), norm))
     if A is not None:

@@ -145,6 +145,9 @@ def lipschitz_targets(*, targets: Sequence[Target] = CATALOGUE, batch: int = 16)
     return st.builds(_pairs, target=st.sampled_from(list(targets)), seed=seeds(), batch=st.just(batch))
 
 
+_DEEPEST = 7
+
+
 def _factor(x: Tensor) -> Tensor:
     return torch.where(x > 0, torch.clamp_min(1 - (x * x).clamp_max(0.5), 0.5), 0.5)
 
@@ -180,7 +183,7 @@ def pointwise_contractions(*, depths: tuple[int, int] = (1, 6), batch: int = 16)
     """The control N1: contractive at every input, simple in the input, with a fixed point that is not locally Lipschitz.
 
     Args:
-        depths: smallest and largest `k` for inputs down to `10^-k`.
+        depths: smallest and largest `k` for inputs down to `10^-k`, at most 7: the factor `1 - x^2` of smaller ones rounds to 1.
         batch: rows; inputs and states are scalars, shape `(batch,)`.
 
     Returns:
@@ -188,7 +191,7 @@ def pointwise_contractions(*, depths: tuple[int, int] = (1, 6), batch: int = 16)
         and not locally bounded away from it.
 
     Raises:
-        InputError: an empty range, or no row.
+        InputError: an empty range, one too deep, or no row.
 
     Example:
         >>> from hypothesis import find
@@ -196,6 +199,8 @@ def pointwise_contractions(*, depths: tuple[int, int] = (1, 6), batch: int = 16)
         >>> bool((instance.local.at(instance.x) < 1).all())
         True
     """
+    if depths[1] > _DEEPEST:
+        raise InputError("depths", str(depths), f"depths up to {_DEEPEST}", "factors beyond it round to 1: pass (1, 6)")
     return st.builds(
         _pointwise,
         seed=seeds(),

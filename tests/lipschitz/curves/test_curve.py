@@ -389,6 +389,22 @@ def test_inference_mode_does_not_lose_tangents() -> None:
         assert torch.allclose(curve(lambda y, x: 0.5 * y + x, x, 4, y0=torch.zeros_like(x)).lower, inside.lower)
 
 
+@pytest.mark.parametrize("block", [2, None])
+def test_squares_of_half_precision_do_not_overflow(block: int | None) -> None:
+    x = torch.ones(2, 3, dtype=torch.float16)
+    found = curve(lambda y, x: 0.5 * y + 300 * x, x, 5, y0=torch.zeros_like(x), block=block)
+    assert torch.allclose(found.lower[1:, 0].double(), 600 * (1 - 0.5 ** torch.arange(1.0, 6.0).double()), rtol=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounds_in_half_precision_find_orthonormal_tangents(dtype: torch.dtype) -> None:
+    x = torch.ones(2, 12, dtype=dtype)
+    found = curve(lambda y, x: 0.5 * y + x, x, 5, y0=torch.zeros_like(x), rounds=1)
+    truth = torch.full((2,), 1.9375).double()
+    assert torch.allclose(found.lower[-1].double(), truth, rtol=0.03)
+    assert bool((found.lower[-1].double() <= truth * (1 + 4 * torch.finfo(dtype).eps)).all())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_narrow_types_are_propagated(dtype: torch.dtype) -> None:
     x = torch.ones(3, 2, dtype=dtype)
