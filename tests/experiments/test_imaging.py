@@ -221,7 +221,7 @@ def test_shipped_models_are_small_and_were_trained_by_this_preset() -> None:
 
 
 def test_stored_results_are_those_of_this_preset_with_three_seeds() -> None:
-    for name in ("imaging", "transfer"):
+    for name in ("imaging", "transfer", "transfer_smooth"):
         content = json.loads((FOLDER / "results" / f"{name}.json").read_text())
         assert content["config"] == {"preset": "cpu", **load_preset(FOLDER, "cpu")}
     measured = json.loads((FOLDER / "results" / "imaging.json").read_text())["measured"]
