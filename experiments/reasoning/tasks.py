@@ -28,23 +28,79 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
+from eqtheory.errors import InputError
 from eqtheory.validate import count
 
-__all__ = ["TASKS", "Chain", "ModularArithmetic", "PointerChasing", "Questions", "SymmetricGroup"]
+__all__ = ["NOT_ASKED", "TASKS", "Chain", "ModularArithmetic", "PointerChasing", "Questions", "SymmetricGroup"]
+
+
+NOT_ASKED = -1
+"""In the place of an answer, where nothing is asked for."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """Sentences of one length with their answers.
+    """Sentences with the tokens that are asked for.
 
     Args:
         tokens: int64, shape `(questions, length)`.
-        answers: tokens that the last places are to say, int64, shape `(questions, steps)`; the last column is the answer proper.
+        visible: which places hold tokens, booleans, the same shape; padding stands on the left.
+        answers: the token that each place is to say, int64, the same shape; `NOT_ASKED` where nothing is asked for.
+        written: whether the answer proper is all of these, as in text, and not the last one alone.
     """
 
     tokens: Tensor
+    visible: Tensor
     answers: Tensor
+    written: bool = False
+
+    @classmethod
+    def of_chain(cls, tokens: Tensor, states: Tensor) -> Questions:
+        """Ask for the state of a chain after every step.
+
+        Args:
+            tokens: int64, shape `(questions, length)`.
+            states: tokens of the states, int64, shape `(questions, steps)`, of the last places.
+
+        Returns:
+            The questions.
+        """
+        answers = torch.full_like(tokens, NOT_ASKED)
+        answers[:, tokens.shape[1] - states.shape[1] :] = states
+        return cls(tokens, torch.ones_like(tokens, dtype=torch.bool), answers)
+
+    @property
+    def asked(self) -> Tensor:
+        """Where something is asked for, booleans, shape `(questions, length)`."""
+        return self.answers != NOT_ASKED
+
+    def right(self, logits: Tensor) -> Tensor:
+        """Say which answers proper are right.
+
+        Args:
+            logits: shape `(questions, length, vocabulary)`.
+
+        Returns:
+            Booleans, shape `(questions,)`.
+        """
+        if self.written:
+            return self.all_right(logits)
+        return logits[:, -1].argmax(dim=-1) == self.answers[:, -1]
+
+    def all_right(self, logits: Tensor) -> Tensor:
+        """Say where everything that was asked for is right.
+
+        Where answers are the tokens that follow, greedy decoding writes exactly these sentences: as long as it is right it sees what
+        stands here.
+
+        Args:
+            logits: shape `(questions, length, vocabulary)`.
+
+        Returns:
+            Booleans, shape `(questions,)`.
+        """
+        return ((logits.argmax(dim=-1) == self.answers) | ~self.asked).all(dim=1)
 
 
 class Chain(ABC):
@@ -101,7 +157,7 @@ class PointerChasing(Chain):
             here = follow.gather(1, here)
             answers.append(here)
         hops = torch.full((questions, steps), self.hop)
-        return Questions(torch.cat([edges, n * n + start, hops], dim=1), n * n + torch.cat(answers, dim=1))
+        return Questions.of_chain(torch.cat([edges, n * n + start, hops], dim=1), n * n + torch.cat(answers, dim=1))
 
 
 @final
@@ -137,7 +193,7 @@ class SymmetricGroup(Chain):
         for letter in word.T:
             here = self.after[here, letter]
             answers.append(self.letters + here)
-        return Questions(word, torch.stack(answers, dim=1))
+        return Questions.of_chain(word, torch.stack(answers, dim=1))
 
 
 @final
@@ -146,10 +202,15 @@ class ModularArithmetic(Chain):
 
     Args:
         modulus: the prime.
+
+    Raises:
+        InputError: not a prime, modulo which a factor could wipe a value out.
     """
 
-    def __init__(self, modulus: int = 11) -> None:
-        self.modulus = count("modulus", modulus, "pass for example modulus=11")
+    def __init__(self, modulus: int = 7) -> None:
+        self.modulus = count("modulus", modulus, "pass for example modulus=7")
+        if modulus < 2 or any(modulus % k == 0 for k in range(2, modulus)):
+            raise InputError("modulus", str(modulus), "a prime", "pass for example modulus=7")
         self.vocabulary = modulus + 2 * (modulus - 1)
 
     def draw(self, questions: int, steps: int, generator: Generator) -> Questions:
@@ -172,7 +233,7 @@ class ModularArithmetic(Chain):
             here = torch.where(times[:, k] == 1, here * number[:, k], here + number[:, k]) % p
             answers.append(here)
         operations = p + times * (p - 1) + number - 1
-        return Questions(torch.cat([start[:, None], operations], dim=1), torch.stack(answers, dim=1))
+        return Questions.of_chain(torch.cat([start[:, None], operations], dim=1), torch.stack(answers, dim=1))
 
 
 TASKS: dict[str, type[Chain]] = {

@@ -26,13 +26,15 @@ class ExitDistances:
         distance: `|y_t - y*| / |y*|` of the last place's state then, `y*` its state after many more iterations, shape `(batch,)`.
         change: what the rule could see, `|y_t - y_{t-1}| / |y_t|`, shape `(batch,)`.
         residual: `|G(y*, x) - y*| / |y*|` of whole sentences: where it is not small, `y*` is no fixed point and the distance means nothing.
-        agrees: whether the answer then is the answer in the end, booleans, shape `(batch,)`.
+        answers: the likeliest token then, int64, shape `(batch,)`.
+        agrees: whether that is the likeliest one in the end, booleans, shape `(batch,)`.
     """
 
     steps: Tensor
     distance: Tensor
     change: Tensor
     residual: Tensor
+    answers: Tensor
     agrees: Tensor
 
 
@@ -88,4 +90,4 @@ def exit_distances(model: RecurrentDepthTransformer, x: Prompt, rule: ExitRule, 
     size = y[:, -1].norm(dim=-1)
     residual = (G(y, x) - y).flatten(1).norm(dim=1) / y.flatten(1).norm(dim=1)
     final = model.read(y, x.visible)[:, -1].argmax(dim=-1)
-    return ExitDistances(steps, (kept - y[:, -1]).norm(dim=-1) / size, change, residual, at_exit == final)
+    return ExitDistances(steps, (kept - y[:, -1]).norm(dim=-1) / size, change, residual, at_exit, at_exit == final)

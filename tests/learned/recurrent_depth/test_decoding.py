@@ -31,7 +31,7 @@ RULES = [FixedSteps(5), StateChange(9, below=0.3), OutputDivergence(9, below=0.0
 def small(seed: int = 0, size: RecurrentDepthSize = SIZE) -> RecurrentDepthTransformer:
     model = RecurrentDepthTransformer(size, generator=torch.Generator().manual_seed(seed)).double()
     with torch.no_grad():  # so that states come to rest, some sooner than others
-        model.inject.weight[:, : size.block.width] *= 0.5
+        model.inject.weight[:, : size.block.width] *= 0.4
     return model.requires_grad_(requires_grad=False)
 
 
@@ -76,9 +76,10 @@ def test_sentences_in_company_are_decoded_as_if_alone(rule: ExitRule) -> None:
 
 def test_rules_stop_different_tokens_after_different_numbers_of_iterations() -> None:
     found = decode(small(), PROMPTS, StateChange(20, below=0.05), new=4)
-    assert int(found.steps.min()) < int(found.steps.max()) < 20
+    assert int(found.steps.min()) < int(found.steps[found.steps < 20].max())
     rows, columns = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
-    assert bool((found.change[rows, columns, found.steps - 1] <= 0.05).all())
+    stopped = found.change[rows, columns, found.steps - 1] <= 0.05
+    assert torch.equal(stopped, found.steps < 20)
     assert bool((found.change[rows, columns, found.steps - 2] > 0.05).all())
 
 
