@@ -17,13 +17,13 @@ from experiments.reasoning.shipped import available, load
 from experiments.reasoning.tasks import Questions
 from experiments.reasoning.training import MODELS, Run, settings, task_of
 
-__all__ = ["FOLDER", "measure", "one_run", "summary", "test_questions"]
+__all__ = ["FOLDER", "measure", "one_run", "summary", "exam"]
 
 FOLDER = Path(__file__).parent
 _RECURRENT = ("recurrent", "equilibrium")
 
 
-def test_questions(run: Run, factor: int, count: int) -> Questions:
+def exam(run: Run, factor: int, count: int) -> Questions:
     """Draw the questions that models are tested on, the same ones for every model and seed of training.
 
     Args:
@@ -60,14 +60,14 @@ def one_run(run: Run, results: Path) -> dict[str, Any]:
 
 
 def _one_model(model: torch.nn.Module, run: Run, config: dict[str, Any]) -> dict[str, Any]:
-    asked = {factor: test_questions(run, factor, config["questions"]) for factor in config["lengths"]}
+    asked = {factor: exam(run, factor, config["questions"]) for factor in config["lengths"]}
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters()), "scores": {}}
     if not isinstance(model, RecurrentDepthTransformer):
         found["scores"] = {str(factor): accuracy(model, questions) for factor, questions in asked.items()}
         return found
     for factor, questions in asked.items():
         found["scores"][str(factor)] = accuracy_curve(model, questions, config["iterations"])
-    few = test_questions(run, config["lengths"][0], config["curve_questions"])
+    few = exam(run, config["lengths"][0], config["curve_questions"])
     found["latent"] = latent_curve(model, few, config["curve_steps"], config["tangents"])[1]
     questions = asked[config["lengths"][0]]
     if not questions.written:
