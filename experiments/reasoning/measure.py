@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, cast
@@ -17,7 +18,7 @@ from experiments.reasoning.shipped import available, load
 from experiments.reasoning.tasks import Questions
 from experiments.reasoning.training import MODELS, Run, settings, task_of
 
-__all__ = ["FOLDER", "measure", "one_run", "summary", "exam"]
+__all__ = ["FOLDER", "exam", "measure", "one_run", "summary"]
 
 FOLDER = Path(__file__).parent
 _RECURRENT = ("recurrent", "equilibrium")
@@ -48,14 +49,15 @@ def one_run(run: Run, results: Path) -> dict[str, Any]:
     Returns:
         By model: parameters, scores at every length, over iterations where the model iterates, and for these latent slopes and exits.
     """
-    config, found = run.config["measure"], {}
+    config = run.config["measure"]
+    found: dict[str, Any] = {}
     torch.set_num_threads(run.config["threads"])
     for name in (name for name in run.config["models"] if available(name, run, results)):
         model = load(name, run, results)
-        key = {"config": run.config, "task": run.task, "seed": run.seed, "model": name}
+        key: dict[str, Any] = {"config": run.config, "task": run.task, "seed": run.seed, "model": name}
         key["weights"] = digest(*model.state_dict().values())
         kept = run.folder / "parts" / f"{run.task}-{name}-{run.seed}.json"
-        found[name] = part(kept, key, lambda model=model: _one_model(model, run, config))  # type: ignore[misc]
+        found[name] = part(kept, key, partial(_one_model, model, run, config))
     return found
 
 

@@ -10,8 +10,6 @@ shown: every place is told the next step only.
   solvable, so words in it are complete for NC1 and can not be told by a fixed number of attention layers unless TC0 = NC1.
 - **Modular arithmetic**: a digit and `k` tokens `+a` or `*a` modulo a prime, `a != 0`. The state is the value so far.
 
-Theorem: T13.
-
 References:
     Sanford, Hsu, Telgarsky, Transformers, parallel computation, and logarithmic depth, ICML 2024 (pointer chasing); Barrington,
     Bounded-width polynomial-size branching programs recognize exactly those languages in NC1, 1989 (S5); Merrill, Petty, Sabharwal, The

@@ -25,7 +25,7 @@ __all__ = ["Block", "RootMeanSquareNorm", "initialise"]
 
 Pair = tuple[Tensor, Tensor]
 _FLOOR = 1e-6
-"""Added to the mean square: a zero state is mapped to zero, and the slope there is at most a thousand."""
+"""Added to the mean square: a zero state is mapped to zero, and the slope there is a thousand times the weight."""
 
 
 @final

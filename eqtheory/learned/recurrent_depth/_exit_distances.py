@@ -69,7 +69,8 @@ def exit_distances(model: RecurrentDepthTransformer, x: Prompt, rule: ExitRule, 
     steps = torch.full((batch,), rule.max_steps, dtype=torch.int64, device=y.device)
     kept, change = torch.zeros_like(y[:, -1]), y.new_zeros(batch)
     answer = at_exit = steady = torch.zeros_like(steps)
-    logits = before = None
+    logits: Tensor | None = None
+    before: Tensor | None = None
     for t in range(1, rule.max_steps + 1):
         after = G(y, x)
         last = after[:, -1]

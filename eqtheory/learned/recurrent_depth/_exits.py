@@ -48,7 +48,7 @@ class Look:
 class ExitRule(ABC):
     """When to stop iterating on a token.
 
-    Laws: a sentence is judged by its own numbers; after `max_steps` iterations every rule has fired.
+    Laws: a sentence is judged by its own numbers; after `max_steps` iterations a token is left alone whatever the rule says.
 
     Args:
         max_steps: the most iterations.

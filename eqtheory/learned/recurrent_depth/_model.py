@@ -16,7 +16,7 @@ References:
     reasoning: a recurrent depth approach, 2025, section 3; Bansal, Schwarzschild, Borgnia, Emam, Huang, Goldblum, Goldstein, End-to-end
     algorithm synthesis with recurrent networks, NeurIPS 2022 (recall, and starts from nowhere).
 
-Theorem: T4, T13.
+Theorem: T4.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RecurrentDepthTransformer(nn.Module):
         size: of the whole.
         generator: where the initial weights come from; torch's own state where `None`.
 
-    Theorem: T13.
+    Theorem: T4.
 
     References:
         Geiping et al. 2025, section 3.
@@ -245,7 +245,7 @@ class LatentOperator(ImplicitOperator):
     Args:
         model: the transformer; parameters are not copied.
 
-    Theorem: T4, T13.
+    Theorem: T4.
     """
 
     def __init__(self, model: RecurrentDepthTransformer) -> None:

@@ -64,7 +64,8 @@ def think(
     done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     steps = torch.full((len(tokens),), rule.max_steps, dtype=torch.int64, device=tokens.device)
     reads = traced or rule.reads
-    logits = before = None
+    logits: Tensor | None = None
+    before: Tensor | None = None
     steady = torch.zeros_like(steps)
     change = y.new_zeros(len(tokens))
     changes: list[Tensor] = []
@@ -86,9 +87,9 @@ def think(
         done = done | fired
         if bool(done.all()):
             break
-    logits = _read(model, y, where, cache, keep=True)
+    said = _read(model, y, where, cache, keep=True)
     cache.advance(new, steps)
-    return Thought(logits, steps, _filled(changes, rule.max_steps), _filled(guesses, rule.max_steps) if reads else None)
+    return Thought(said, steps, _filled(changes, rule.max_steps), _filled(guesses, rule.max_steps) if reads else None)
 
 
 def _iterate(
