@@ -1,0 +1,1 @@
+"""Reasoning with transformers of recurrent depth: more iterations, steeper maps, longer chains."""
