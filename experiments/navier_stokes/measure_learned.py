@@ -57,7 +57,7 @@ def measure_learned(
     tangents: Tangents | None = None
     for seed in seeds or config["seeds"]:
         run = Run(config, seed, runs)
-        for name in names(config):
+        for name in names(config, seed):
             if not available(name, run, out.parent):
                 continue
             model = load_model(name, run, out.parent)

@@ -40,7 +40,7 @@ def ship(run: Run, results: Path) -> list[str]:
     if run.seed != run.config["seeds"][0]:
         return []
     return keep(
-        names(run.config),
+        names(run.config, run.seed),
         lambda name: load_model(name, run, results),
         checkpoint=run.path,
         shipped=lambda name: shipped_path(name, results),
