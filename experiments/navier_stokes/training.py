@@ -27,6 +27,7 @@ __all__ = [
     "draw_batch",
     "names",
     "relative_error",
+    "schedule_of",
     "settings",
     "train_all",
     "train_model",
@@ -105,7 +106,10 @@ def settings(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_name(name: str, config: dict[str, Any]) -> tuple[str, int, str]:
-    """What a name says: a kind, how many times deeper or wider, and what follows.
+    """Read a name.
+
+    Returns:
+        A kind, how many times deeper or wider, and what follows.
 
     Raises:
         ValueError: no such name.
@@ -121,20 +125,34 @@ def _read_name(name: str, config: dict[str, Any]) -> tuple[str, int, str]:
     return read[1] or read[2], int(read[3] or 1), read[4] or ""
 
 
+def schedule_of(name: str, config: dict[str, Any]) -> Schedule:
+    """Say for how long a model is trained, and at what rates.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings for learned operators.
+
+    Returns:
+        The schedule.
+    """
+    how = settings(name, config)
+    return Schedule(steps=how["steps"], rate=how["rate"], warm_up=how["warm_up"], every=how["every"])
+
+
 def about(name: str, run: Run, data: str | None = None) -> dict[str, Any]:
     """Say what a model is, by what its training depends on.
 
     Args:
         name: one of `names`.
         run: its training run.
-        data: digest of what it is trained on, where that is at hand.
+        data: digest of what it is trained on, None where that is not at hand.
 
     Returns:
         The configuration of its checkpoint, but for the schedule.
     """
     left_out = ELSEWHERE if _read_name(name, run.config)[0] == "implicit" else (*ELSEWHERE, *ITERATED)
     how = {key: value for key, value in settings(name, run.config).items() if key not in left_out}
-    return {"stage": name, "seed": run.seed, **how, **({} if data is None else {"data": data})}
+    return {"stage": name, "seed": run.seed, **how, "data": data}
 
 
 def build(name: str, config: dict[str, Any], seed: int) -> Model:
@@ -222,7 +240,7 @@ def train_model(
             return _implicit_loss(name, model, x, wanted, config, step)
         return relative_error(model(x), wanted).mean()
 
-    schedule = Schedule(steps=config["steps"], rate=config["rate"], warm_up=config["warm_up"], every=config["every"])
+    schedule = schedule_of(name, run.config)
     kept = about(name, run, pairs.digest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AdjointWarning)
