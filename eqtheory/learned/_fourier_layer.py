@@ -36,9 +36,9 @@ import torch
 from torch import Tensor, nn
 
 from eqtheory.bounds import Bracket
-from eqtheory.errors import ShapeError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.lipschitz import fourier_multiplier_norm
-from eqtheory.validate import count, positive
+from eqtheory.validate import count, positive, require_finite
 
 __all__ = ["FourierKernel", "FourierLayer"]
 
@@ -68,7 +68,8 @@ class FourierKernel:
             Fields, shape `(batch, out, x, y)`.
 
         Raises:
-            ShapeError: other channels, other axes, or a grid that does not hold the modes.
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: fields of another dtype than the layer.
         """
         rows, columns, out, into = self.multiplier.shape
         self.require(z)
@@ -91,11 +92,16 @@ class FourierKernel:
             z: fields.
 
         Raises:
-            ShapeError: other channels, other axes, or a grid that does not hold the modes.
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: fields of another dtype than the layer.
         """
         rows, into = self.multiplier.shape[0], self.multiplier.shape[3]
-        if z.ndim != 4 or z.shape[1] != into:
-            raise ShapeError("z", f"shape {tuple(z.shape)}", f"(batch, {into}, x, y)", "put the channels second")
+        if z.ndim != 4 or z.shape[1] != into or not len(z):
+            raise ShapeError(
+                "z", f"shape {tuple(z.shape)}", f"(batch, {into}, x, y), batch > 0", "put the channels second"
+            )
+        if z.dtype != self.mixing.dtype:
+            raise InputError("z", str(z.dtype), f"{self.mixing.dtype}, as the weights", "convert one of both")
         if min(z.shape[-2:]) < rows:
             came = f"a grid of {z.shape[-2]} x {z.shape[-1]} points"
             raise ShapeError(
@@ -151,7 +157,12 @@ class FourierLayer(nn.Module):
 
         Returns:
             The maps, within the bound on the norm.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite.
         """
+        for name, weight in self.named_parameters():
+            require_finite(name, weight, "go back to weights before the training diverged")
         full = torch.view_as_complex(self.weight)
         axis = full[:, :1]
         mirrored = axis.flip(0).roll(1, 0).conj()
@@ -173,9 +184,12 @@ class FourierLayer(nn.Module):
             Both sides proved, about 1e-12 apart relatively.
 
         Raises:
-            ShapeError: a grid that does not hold the modes.
+            ShapeError: a size that is not two numbers, or a grid that does not hold the modes.
+            NonFiniteError: a weight is NaN or infinite.
         """
-        grid = size or (2 * self.modes + 3, 2 * self.modes + 3)
+        grid = (2 * self.modes + 3, 2 * self.modes + 3) if size is None else size
+        if len(grid) != 2:
+            raise ShapeError("size", str(grid), "points in two directions", "pass for example size=(64, 64)")
         kernel = self.kernel()
         kernel.require(kernel.mixing.new_zeros(1, kernel.mixing.shape[1], *grid))
         columns = self.modes + 1
@@ -193,6 +207,11 @@ class FourierLayer(nn.Module):
 
         Returns:
             Fields, shape `(batch, out, x, y)`.
+
+        Raises:
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: fields of another dtype than the layer.
+            NonFiniteError: a weight is NaN or infinite.
         """
         return self.kernel()(z)
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eqtheory.errors import ShapeError
+from eqtheory.errors import InputError, ShapeError
 from eqtheory.gradients import Gradient, Implicit, fixed_point
 from eqtheory.learned._fourier_layer import FourierKernel, FourierLayer
 from eqtheory.operators import ImplicitOperator
@@ -54,6 +54,9 @@ class FourierSize:
         into: channels of the input.
         out: channels of the result.
         largest_norm: bound on the true norm of every Fourier layer; none by default.
+
+    Raises:
+        InputError: a number below one.
     """
 
     width: int
@@ -62,6 +65,10 @@ class FourierSize:
     into: int = 1
     out: int = 1
     largest_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("width", "modes", "layers", "into", "out"):
+            count(name, getattr(self, name), f"pass for example {name}=4")
 
 
 class _Pointwise(nn.Module):
@@ -151,15 +158,18 @@ def _through(kernels: list[FourierKernel], z: Tensor, injected: tuple[Tensor, ..
     return z
 
 
-def _require_input(x: Tensor, size: FourierSize) -> None:
+def _require_input(x: Tensor, size: FourierSize, encoder: _Pointwise) -> None:
     least = 2 * size.modes + 1
-    if x.ndim != 4 or x.shape[1] != size.into or min(x.shape[-2:]) < least:
+    if x.ndim != 4 or x.shape[1] != size.into or min(x.shape[-2:]) < least or not len(x):
         raise ShapeError(
             "x",
             came=f"shape {tuple(x.shape)}",
-            needed=f"(batch, {size.into}, x, y) with at least {least} points in each direction",
+            needed=f"(batch, {size.into}, x, y), batch > 0, with at least {least} points in each direction",
             remedy="put the channels second; refine the grid or keep fewer modes",
         )
+    dtype = encoder.layers[0].dtype
+    if x.dtype != dtype:
+        raise InputError("x", str(x.dtype), f"{dtype}, as the weights", "convert one of both")
     require_finite("x", x, "repair or drop that sample")
 
 
@@ -197,10 +207,11 @@ class ExplicitFourierOperator(nn.Module):
             Shape `(batch, out, x, y)`.
 
         Raises:
-            ShapeError: other channels, other axes, or a grid that does not hold the modes.
-            NonFiniteError: an input is NaN or infinite.
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: an input of another dtype than the weights.
+            NonFiniteError: an input or a weight is NaN or infinite.
         """
-        _require_input(x, self.size)
+        _require_input(x, self.size, self.encoder)
         e = self.encoder(x)
         z = e
         for block in self.blocks:
@@ -232,10 +243,11 @@ class HiddenField(ImplicitOperator):
             One field for each layer, shape `(batch, width, x, y)`.
 
         Raises:
-            ShapeError: other channels, other axes, or a grid that does not hold the modes.
-            NonFiniteError: an input is NaN or infinite.
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: an input of another dtype than the weights.
+            NonFiniteError: an input or a weight is NaN or infinite.
         """
-        _require_input(x, self._model.size)
+        _require_input(x, self._model.size, self._model.encoder)
         return self._model.block.inject(self._model.encoder(x))
 
     def __call__(self, y: Tensor, x: Any) -> Tensor:
@@ -255,7 +267,7 @@ class HiddenField(ImplicitOperator):
         """
         if isinstance(x, tuple):
             return torch.zeros_like(x[0])
-        _require_input(x, self._model.size)
+        _require_input(x, self._model.size, self._model.encoder)
         return x.new_zeros(len(x), self._model.size.width, *x.shape[-2:])
 
 
@@ -315,8 +327,9 @@ class ImplicitFourierOperator(nn.Module):
             The solution; its value is the hidden field, to be decoded.
 
         Raises:
-            ShapeError: other channels, other axes, or a grid that does not hold the modes.
-            NonFiniteError: an input is NaN or infinite.
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: an input of another dtype than the weights.
+            NonFiniteError: an input or a weight is NaN or infinite.
         """
         operator = self.operator()
         injected = operator.encode(x)
@@ -333,7 +346,8 @@ class ImplicitFourierOperator(nn.Module):
             Shape `(batch, out, x, y)`.
 
         Raises:
-            ShapeError: other channels, other axes, or a grid that does not hold the modes.
-            NonFiniteError: an input is NaN or infinite.
+            ShapeError: no samples, other channels, other axes, or a grid that does not hold the modes.
+            InputError: an input of another dtype than the weights.
+            NonFiniteError: an input or a weight is NaN or infinite.
         """
         return self.decoder(self.solve(x, stop=Stop(rtol=1e-6, max_steps=steps)).value)

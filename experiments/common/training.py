@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from eqtheory.errors import NonFiniteError
 from experiments.common.checkpoints import load_tensors, save_tensors
 
-__all__ = ["Schedule", "Trained", "train"]
+__all__ = ["Schedule", "Trained", "configuration", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,19 @@ class Trained:
     resumed_at: int
 
 
+def configuration(config: dict[str, Any], schedule: Schedule) -> dict[str, Any]:
+    """Say what defines a run.
+
+    Args:
+        config: settings, seed, data.
+        schedule: steps and rates.
+
+    Returns:
+        What its checkpoint is compared with.
+    """
+    return {**config, "schedule": asdict(schedule)}
+
+
 def train(
     module: nn.Module,
     loss: Callable[[int], Tensor],
@@ -103,7 +116,7 @@ def train(
         {"params": [p for p in parameters.values() if p.ndim == 0], "faster": schedule.scalars},
     ]
     optimizer = torch.optim.Adam([group for group in groups if group["params"]], lr=schedule.rate)
-    config = {**config, "schedule": asdict(schedule)}
+    config = configuration(config, schedule)
     losses, seconds = _resume(module, optimizer, checkpoint, config)
     start, began = len(losses), time.perf_counter()
     for step in range(start, schedule.steps):

@@ -14,7 +14,7 @@ from experiments.common.checkpoints import accelerator, random_generator
 from experiments.common.training import Schedule, Trained, train
 from experiments.imaging.photographs import Photographs
 
-__all__ = ["new_denoiser", "pretrain"]
+__all__ = ["about_pretraining", "new_denoiser", "pretrain", "pretraining_schedule"]
 
 
 def new_denoiser(size: str, *seed: int) -> Denoiser:
@@ -29,6 +29,33 @@ def new_denoiser(size: str, *seed: int) -> Denoiser:
     """
     network = Denoiser(DenoiserSize[size.upper()], generator=random_generator(*seed, 0))
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def pretraining_schedule(config: dict[str, Any]) -> Schedule:
+    """Say for how long a denoiser is trained, and at what rates.
+
+    Args:
+        config: the preset's settings.
+
+    Returns:
+        The schedule.
+    """
+    stage = config["pretraining"]
+    return Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"])
+
+
+def about_pretraining(config: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Say what a denoiser is, by what its training depends on.
+
+    Args:
+        config: the preset's settings.
+        seed: of weights and batches.
+
+    Returns:
+        The configuration of its checkpoint, but for the schedule; None stands for the photographs, which are not at hand.
+    """
+    about = {"stage": "pretraining", "size": config["size"], "patch": config["patch"], "seed": seed}
+    return {**about, **config["pretraining"], "photographs": None, "count": None}
 
 
 def pretrain(
@@ -62,7 +89,6 @@ def pretrain(
         clean, noisy, level = clean.to(place), noisy.to(place), level.to(place)
         return (network(noisy.contiguous(memory_format=torch.channels_last), level) - clean).square().mean()
 
-    schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"])
-    about = {"stage": "pretraining", "size": config["size"], "patch": config["patch"], "seed": seed, **stage}
-    about |= {"photographs": photographs.source, "count": len(photographs.images)}
+    schedule = pretraining_schedule(config)
+    about = about_pretraining(config, seed) | {"photographs": photographs.source, "count": len(photographs.images)}
     return network, train(network, loss, schedule, checkpoint=checkpoint, config=about, watch=watch)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from experiments.common.checkpoints import accelerator
 from experiments.common.trained import is_there, keep, read
-from experiments.imaging.training import Run, blank, names
+from experiments.common.training import configuration
+from experiments.imaging.training import Run, about, blank, names, schedule_of
 
 __all__ = ["LARGEST", "available", "load", "load_all", "ship"]
 
@@ -50,8 +52,8 @@ def load(name: str, run: Run, results: Path) -> nn.Module:
     Returns:
         The model, without gradients.
     """
-    shipped = results / f"{name}.safetensors"
-    model = read(name, run.seed, blank(name, run.config), checkpoint=run.path(name), shipped=shipped)
+    wanted, shipped = _wanted(name, run), results / f"{name}.safetensors"
+    model = read(name, blank(name, run.config), wanted=wanted, checkpoint=run.path(name), shipped=shipped)
     return model.to(accelerator())
 
 
@@ -66,7 +68,11 @@ def available(name: str, run: Run, results: Path) -> bool:
     Returns:
         Whether `load` finds it.
     """
-    return is_there(run.seed, checkpoint=run.path(name), shipped=results / f"{name}.safetensors")
+    return is_there(_wanted(name, run), checkpoint=run.path(name), shipped=results / f"{name}.safetensors")
+
+
+def _wanted(name: str, run: Run) -> dict[str, Any]:
+    return configuration(about(name, run), schedule_of(name, run.config))
 
 
 def load_all(run: Run, results: Path) -> dict[str, nn.Module]:

@@ -18,11 +18,22 @@ from eqtheory.learned import Denoiser, residual_contraction
 from eqtheory.solvers import Anderson, Stop
 from experiments.common.checkpoints import accelerator, digest, random_generator
 from experiments.common.training import Schedule, Trained, train
-from experiments.imaging.denoising import new_denoiser, pretrain
+from experiments.imaging.denoising import about_pretraining, new_denoiser, pretrain, pretraining_schedule
 from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
 from experiments.imaging.photographs import Photographs, kernel_of_reference, split
 
-__all__ = ["GRADIENTS", "Run", "blank", "build", "names", "settings", "train_all", "train_model"]
+__all__ = [
+    "GRADIENTS",
+    "Run",
+    "about",
+    "blank",
+    "build",
+    "names",
+    "schedule_of",
+    "settings",
+    "train_all",
+    "train_model",
+]
 
 Model = ImplicitModel | OnePass | Unrolled
 GRADIENTS: dict[str, Gradient] = {
@@ -109,6 +120,44 @@ def build(name: str, config: dict[str, Any], denoiser: Denoiser) -> Model:
     return ImplicitModel(network, splitting=False, step=start["gamma"], level=start["pgd_level"])
 
 
+def schedule_of(name: str, config: dict[str, Any]) -> Schedule:
+    """Say for how long a model, or the denoiser, is trained, and at what rates.
+
+    Args:
+        name: one of `names`, or `denoiser`.
+        config: the preset's settings.
+
+    Returns:
+        The schedule.
+    """
+    if name == "denoiser":
+        return pretraining_schedule(config)
+    stage = settings(name, config)
+    return Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"], scalars=stage["scalars"])
+
+
+def about(name: str, run: Run) -> dict[str, Any]:
+    """Say what a model, or the denoiser, is, by what its training depends on.
+
+    Args:
+        name: one of `names`, or `denoiser`.
+        run: its training run.
+
+    Returns:
+        The configuration of its checkpoint, but for the schedule; None stands for what it is trained on, which is not at hand.
+    """
+    config = run.config
+    if name == "denoiser":
+        return about_pretraining(config, run.seed)
+    return {
+        "stage": name,
+        "seed": run.seed,
+        **{key: config[key] for key in ("size", "patch", "noise", "kernel", "start", "pretraining")},
+        "equilibrium": settings(name, config),
+        **dict.fromkeys(("photographs", "count", "kernel_digest", "denoiser_digest")),
+    }
+
+
 def train_model(
     name: str,
     run: Run,
@@ -152,20 +201,17 @@ def train_model(
         excess = (factor - stage["factor"]).relu().square().mean()
         return (value - clean).square().mean() + stage["penalty"] * excess
 
-    about = {
-        "stage": name,
-        "seed": run.seed,
-        **{key: config[key] for key in ("size", "patch", "noise", "kernel", "start", "pretraining")},
-        "equilibrium": stage,
+    kept = {
+        **about(name, run),
         "photographs": photographs.source,
         "count": len(photographs.images),
         "kernel_digest": digest(kernel),
         "denoiser_digest": digest(*denoiser.state_dict().values()),
     }
-    schedule = Schedule(steps=stage["steps"], rate=stage["rate"], every=config["every"], scalars=stage["scalars"])
+    schedule = schedule_of(name, config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AdjointWarning)
-        return model, train(model, loss, schedule, checkpoint=run.path(name), config=about, watch=watch)
+        return model, train(model, loss, schedule, checkpoint=run.path(name), config=kept, watch=watch)
 
 
 def train_all(run: Run, only: list[str] | None = None) -> dict[str, nn.Module]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from eqtheory.learned import MessagePassing
 from experiments.common.trained import is_there, keep, read
-from experiments.linear_programming.training import Run, build, names
+from experiments.common.training import configuration
+from experiments.linear_programming.training import Run, about, build, names, schedule_of
 
 __all__ = ["LARGEST", "available", "load", "ship"]
 
@@ -16,6 +18,10 @@ LARGEST = 1_000_000
 
 def _file(name: str, run: Run, results: Path) -> Path:
     return results / "models" / f"{name}-{run.seed}.safetensors"
+
+
+def _wanted(name: str, run: Run) -> dict[str, Any]:
+    return configuration(about(name, run), schedule_of(name, run.config))
 
 
 def available(run: Run, results: Path) -> list[str]:
@@ -31,7 +37,7 @@ def available(run: Run, results: Path) -> list[str]:
     return [
         name
         for name in names(run.config, run.seed)
-        if is_there(run.seed, checkpoint=run.path(name), shipped=_file(name, run, results))
+        if is_there(_wanted(name, run), checkpoint=run.path(name), shipped=_file(name, run, results))
     ]
 
 
@@ -47,7 +53,8 @@ def load(name: str, run: Run, results: Path) -> MessagePassing:
         The block in float64, without gradients.
     """
     block = build(name, run.config, run.seed)
-    return read(name, run.seed, block, checkpoint=run.path(name), shipped=_file(name, run, results)).double()
+    wanted, shipped = _wanted(name, run), _file(name, run, results)
+    return read(name, block, wanted=wanted, checkpoint=run.path(name), shipped=shipped).double()
 
 
 def ship(run: Run, results: Path) -> list[str]:

@@ -34,10 +34,12 @@ __all__ = [
     "GRADIENTS",
     "Kind",
     "Run",
+    "about",
     "build",
     "kind_of",
     "names",
     "relative_errors",
+    "schedule_of",
     "settings",
     "train_all",
     "train_model",
@@ -179,6 +181,40 @@ def relative_errors(state: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.vector_norm(state[:, : y.shape[1]] - y, dim=1) / (torch.linalg.vector_norm(y, dim=1) + 1)
 
 
+def schedule_of(name: str, config: dict[str, Any]) -> Schedule:
+    """Say for how long a model is trained, and at what rates.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings.
+
+    Returns:
+        The schedule.
+    """
+    how = settings(name, config)
+    return Schedule(steps=how["steps"], rate=how["rate"], every=how["every"])
+
+
+def about(name: str, run: Run, found: References | None = None) -> dict[str, Any]:
+    """Say what a model is, by what its training depends on.
+
+    Args:
+        name: one of `names`.
+        run: its training run.
+        found: what it is trained on, None where that is not at hand.
+
+    Returns:
+        The configuration of its checkpoint, but for the schedule.
+    """
+    elsewhere, how = ("seeds", "widths", "wide", "variants", "every", "only"), settings(name, run.config)
+    return {
+        "stage": name,
+        "seed": run.seed,
+        "learning": {key: value for key, value in how.items() if key not in elsewhere},
+        "instances": None if found is None else digest(found.program.entries, found.program.c, found.y),
+    }
+
+
 def train_model(name: str, run: Run, found: References, watch: Callable[[int, float], None] | None = None) -> Trained:
     """Train one model; the mean of `relative_errors` is the loss.
 
@@ -221,18 +257,10 @@ def train_model(name: str, run: Run, found: References, watch: Callable[[int, fl
         excess = (residual_contraction(G, value, x) - how["factor"]).relu().square().mean()
         return error + how["penalty"] * excess
 
-    about = {
-        "stage": name,
-        "seed": run.seed,
-        "learning": {
-            key: how[key] for key in how if key not in ("seeds", "widths", "wide", "variants", "every", "only")
-        },
-        "instances": digest(found.program.entries, found.program.c, found.y),
-    }
-    schedule = Schedule(steps=how["steps"], rate=how["rate"], every=how["every"])
+    kept, schedule = about(name, run, found), schedule_of(name, run.config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AdjointWarning)
-        return train(block, loss, schedule, checkpoint=run.path(name), config=about, watch=watch)
+        return train(block, loss, schedule, checkpoint=run.path(name), config=kept, watch=watch)
 
 
 def train_all(run: Run, only: list[str] | None = None) -> list[str]:

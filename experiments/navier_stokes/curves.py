@@ -22,11 +22,13 @@ Theorem: T4, N8.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from eqtheory.errors import InputError
 from eqtheory.learned import ImplicitFourierOperator
 from eqtheory.solvers import Anderson, OnFailure, Solver, Stop, fixed_point
 from experiments.navier_stokes.pairs import Pairs
@@ -64,11 +66,21 @@ def tangents_of(pairs: Pairs, quantiles: list[float]) -> Tangents:
 
     Returns:
         The changes of force.
+
+    Raises:
+        InputError: a quantile is outside `[0, 1]`, or two of them meet on one mode, so that the block would not be independent.
     """
     torus, one = pairs.torus, torch.ones(len(pairs), dtype=torch.float64)
     half = torus.dimension // 2
     order = torus.squared[:half].argsort(stable=True)
-    chosen = order[torch.tensor([min(int(q * half), half - 1) for q in quantiles])]
+    if not all(0 <= q <= 1 for q in quantiles):
+        raise InputError("quantiles", f"{quantiles}", "numbers in [0, 1]", "correct the preset")
+    places = [min(int(q * half), half - 1) for q in quantiles]
+    if len(set(places)) < len(places):
+        raise InputError(
+            "quantiles", f"two on one of {half} modes", "one mode each", "choose fewer, or refine the grid"
+        )
+    chosen = order[torch.tensor(places)]
     at = Linearization.at(torus, pairs.w, one)
     forces, slopes = [], []
     for place in chosen.tolist():
@@ -92,6 +104,11 @@ def tangents_of(pairs: Pairs, quantiles: list[float]) -> Tangents:
     )
 
 
+def _require_increasing(iterations: list[int]) -> None:
+    if not iterations or iterations[0] < 1 or any(a >= b for a, b in pairwise(iterations)):
+        raise InputError("iterations", f"{iterations}", "increasing numbers from 1 on", "sort them, each once")
+
+
 @torch.no_grad()
 def error_curve(
     model: ImplicitFourierOperator, x: Tensor, wanted: Tensor, iterations: list[int]
@@ -107,6 +124,7 @@ def error_curve(
     Returns:
         `error`, `median`, `largest`: relative, over samples; `residual`, the largest relative residual of the hidden field.
     """
+    _require_increasing(iterations)
     operator = model.operator()
     injected = operator.encode(x)
     z, looked_at = operator.initial_state(injected), set(iterations)
@@ -140,6 +158,7 @@ def slope_curve(
         `single`: slope along each tangent, shape `(iterations, samples, K + 1)`; `block`: the largest over their span, shape
         `(iterations, samples)`.
     """
+    _require_increasing(iterations)
     x, _ = pairs.fields(scale, torch.float64)
     moves = pairs.torus.field(tangents.forces.flatten(0, 1))
     moves = moves.reshape(*tangents.forces.shape[:2], *moves.shape[1:])
@@ -198,6 +217,7 @@ def slopes_of_pairs(
     Returns:
         `single`: slopes, shape `(iterations, samples, K + 1)`; `error`: relative errors of the iterates, shape `(iterations, samples)`.
     """
+    _require_increasing(iterations)
     x, wanted = pairs.fields(scale, torch.float64)
     iteration, operator, single, errors = solver or Anderson(), model.operator(), [], []
     for k in range(len(pairs)):

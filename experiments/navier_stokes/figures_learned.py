@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,18 @@ def draw_learned(result: Path | None = None, picture: Path | None = None) -> Pat
         raise FileNotFoundError(f"results: got no {source.name}; needed one; run the command measure-learned")
     measured = json.loads(source.read_text())["measured"]
     out = picture or FOLDER / "results" / "learned.png"
-    figure = Figure(figsize=(16, 4.2), layout="constrained")
+    figure = Figure(figsize=(17, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     error, slope, truth, bars = figure.subplots(1, 4)
-    curves = [part for key, part in measured["models"].items() if key.startswith("implicit-") and "slopes" in part]
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for key, part in measured["models"].items():
+        if "slopes" in part:
+            curves.setdefault(key.rpartition("-")[0], []).append(part)
     if curves:
-        _errors(error, curves, measured["table"])
-        _slopes(slope, curves)
-        _against_truth(truth, curves)
+        first = curves.pop("implicit") if "implicit" in curves else curves.pop(next(iter(curves)))
+        _errors(error, first, curves, measured["table"])
+        _slopes(slope, first, curves)
+        _against_truth(truth, first)
     _bars(bars, measured["table"])
     figure.savefig(out, dpi=110)
     return out
@@ -58,22 +63,30 @@ def _band(axes: Any, t: list[int], rows: list[list[float]], colour: str, label: 
     axes.fill_between(t, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
-def _errors(axes: Any, curves: list[dict[str, Any]], table: dict[str, Any]) -> None:
+OTHERS = ("tab:purple", "tab:red", "tab:brown", "tab:olive", "tab:pink")
+"""Colours of further implicit models, in turn."""
+
+
+def _errors(axes: Any, curves: list[dict[str, Any]], others: dict[str, Any], table: dict[str, Any]) -> None:
     t = curves[0]["iterations"]
     _band(axes, t, [part["curve_error"] for part in curves], "tab:blue", "implicit, mean over test flows")
-    for (name, row), colour in zip(
-        ((n, r) for n, r in table.items() if not n.startswith("implicit")), ("0.2", "0.45", "0.7"), strict=False
-    ):
-        axes.axhline(row["error_mean"], color=colour, ls="--", lw=1, label=f"{name}, {row['parameters'] / 1000:.0f}k")
+    for (name, parts), colour in zip(others.items(), cycle(OTHERS), strict=False):
+        _band(axes, t, [part["curve_error"] for part in parts], colour, name, "-.")
+    explicit = {name: row for name, row in table.items() if not name.startswith("implicit")}
+    for place, (name, row) in enumerate(explicit.items()):
+        grey = str(0.2 + 0.6 * place / len(explicit))
+        axes.axhline(row["error_mean"], color=grey, ls="--", lw=1, label=f"{name}, {row['parameters'] / 1000:.0f}k")
     axes.set(xscale="log", yscale="log", xlabel="iterations t", ylabel="relative error", title="Error")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=6)
 
 
-def _slopes(axes: Any, curves: list[dict[str, Any]]) -> None:
+def _slopes(axes: Any, curves: list[dict[str, Any]], others: dict[str, Any]) -> None:
     t = curves[0]["iterations"]
     _band(axes, t, [part["slopes"]["block"] for part in curves], "tab:blue", "block of tangents, largest")
     _band(axes, t, [part["slopes"]["block_median"] for part in curves], "tab:cyan", "block, median over flows")
     _band(axes, t, [part["slopes"]["sines"] for part in curves], "tab:green", "sines of vorticity, largest")
+    for (name, parts), colour in zip(others.items(), cycle(OTHERS), strict=False):
+        _band(axes, t, [part["slopes"]["block"] for part in parts], colour, f"{name}, block, largest", "-.")
     label = "Anderson, pairs: no growth bound"
     _band(axes, t, [part["anderson"]["slope"] for part in curves], "tab:orange", label, ":")
     truth = curves[0]["truth"]["lipschitz"]
@@ -82,7 +95,7 @@ def _slopes(axes: Any, curves: list[dict[str, Any]]) -> None:
     axes.set(
         xscale="log", yscale="log", xlabel="iterations t", ylabel="nu x slope of force to vorticity", title="Slope"
     )
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=6)
 
 
 def _against_truth(axes: Any, curves: list[dict[str, Any]]) -> None:
@@ -97,7 +110,7 @@ def _against_truth(axes: Any, curves: list[dict[str, Any]]) -> None:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_title("Flow by flow")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=6)
 
 
 def _bars(axes: Any, table: dict[str, Any]) -> None:

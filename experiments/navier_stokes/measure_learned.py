@@ -1,34 +1,36 @@
 """Measure trained operators: errors on flows they never saw, curves over iterations, and the true slopes beside them.
 
-Each part is written as soon as it is there: one that fails, or is killed, takes no other with it, and parts that were measured before with
-the same program, settings and weights are not measured again.
+Each part is written as soon as it is there: a model that fails, or a killed run, takes no other with it, and parts that were measured
+before with the same program, settings, data and weights are not measured again. The table is made of such parts alone.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
 
 from eqtheory.constructions import GalerkinTorus
 from eqtheory.learned import FourierLayer, ImplicitFourierOperator
+from eqtheory.solvers import Stop
 from experiments.common.checkpoints import digest
-from experiments.common.parts import sources_digest
-from experiments.common.record import load_preset, write_result
+from experiments.common.record import load_preset
 from experiments.navier_stokes.curves import Tangents, error_curve, slope_curve, slopes_of_pairs, tangents_of
 from experiments.navier_stokes.generate import FOLDER, data_folder
 from experiments.navier_stokes.pairs import Pairs, Split, read_split
+from experiments.navier_stokes.parts import Parts
 from experiments.navier_stokes.shipped import available, load_model
 from experiments.navier_stokes.solver import prolong
 from experiments.navier_stokes.training import Model, Run, names, relative_error
 
-__all__ = ["measure_learned", "table_of"]
+__all__ = ["measure_learned"]
+
+SETTLED = 1e-3
+"""Relative change of the hidden field in one step above which an iteration has not come to rest."""
 
 
 def measure_learned(
@@ -48,83 +50,62 @@ def measure_learned(
 
     Raises:
         FileNotFoundError: no model was trained or ships.
+        RuntimeError: some could not be measured, after all others were.
     """
     config = load_preset(FOLDER, preset)["learned"]
     torch.set_num_threads(config["threads"])
     out = (results or FOLDER / "results") / "learned.json"
     split = read_split(data or data_folder(preset, "learning"), config)
-    store = _Parts(out, {"preset": preset, **config}, split)
-    tangents: Tangents | None = None
+    work = _Work(config, split, Parts(out, {"preset": preset, **config}, split), {})
+    found, failed = 0, []
     for seed in seeds or config["seeds"]:
         run = Run(config, seed, runs)
-        for name in names(config):
-            if not available(name, run, out.parent):
-                continue
-            model = load_model(name, run, out.parent)
-            key, weights = f"{name}-{seed}", digest(*model.state_dict().values())
-            part = store.part(key, weights)
-            if "error" not in part:
-                part = store.keep(key, {**part, **errors_of(model, split, config)})
-                print(f"{name}, seed {seed}: relative error {part['error']:.4f}", flush=True)
-            if isinstance(model, ImplicitFourierOperator) and "slopes" not in part:
-                chosen = _for_curves(split.test, config["measure"])
-                tangents = tangents or tangents_of(chosen, config["measure"]["quantiles"])
-                part = store.keep(key, {**part, **curves_of(model, split.test, chosen, tangents, config)})
-                _tell(name, seed, part)
-    if not store.measured["models"]:
+        for name in names(config, seed):
+            try:
+                found += _measure_one(name, run, out.parent, work)
+            except (ValueError, RuntimeError, ArithmeticError) as error:
+                failed.append(f"{name}, seed {seed}: {error}")
+                print(f"failed: {failed[-1]}", flush=True)
+    if failed:
+        raise RuntimeError(f"models: got {len(failed)} that could not be measured, all others are: {'; '.join(failed)}")
+    if not found:
         raise FileNotFoundError("models: got none that were trained or ship; needed one; run the command train")
-    return store.measured
+    return work.parts.measured
 
 
-class _Parts:
-    """Results that are written part by part.
+@dataclass(frozen=True)
+class _Work:
+    """What all models are measured with; tangents are made once, when they are first needed."""
 
-    Args:
-        path: the JSON file.
-        config: settings; results of others are not gone on with.
-        split: the data.
-    """
+    config: dict[str, Any]
+    split: Split
+    parts: Parts
+    tangents: dict[str, Tangents]
 
-    def __init__(self, path: Path, config: dict[str, Any], split: Split) -> None:
-        self.path, self.config, self.sources = path, config, sources_digest()
-        about = {
-            "train": len(split.train),
-            "test": len(split.test),
-            "digest": split.test.digest,
-            "left_out_median": float(split.test.left_out.median()),
-            "left_out_largest": float(split.test.left_out.max()),
-        }
-        before = json.loads(path.read_text()) if path.exists() else {"config": None, "measured": {}}
-        same = before["config"] == config and before["measured"].get("data") == about
-        self.measured: dict[str, Any] = before["measured"] if same else {"data": about, "models": {}, "table": {}}
 
-    def part(self, key: str, weights: str) -> dict[str, Any]:
-        """What was measured of these weights.
-
-        Args:
-            key: model and seed.
-            weights: their digest.
-
-        Returns:
-            The part, empty but for what names weights and program where there is none.
-        """
-        found, named = self.measured["models"].get(key, {}), {"weights": weights, "sources": self.sources}
-        return dict(found) if {name: found.get(name) for name in named} == named else named
-
-    def keep(self, key: str, part: dict[str, Any]) -> dict[str, Any]:
-        """Write a part.
-
-        Args:
-            key: model and seed.
-            part: what was measured.
-
-        Returns:
-            The part.
-        """
-        self.measured["models"][key] = part
-        self.measured["table"] = table_of(self.measured["models"])
-        write_result(self.path, config=self.config, measured=self.measured)
-        return part
+def _measure_one(name: str, run: Run, results: Path, work: _Work) -> bool:
+    """Measure one model, unless it was; say whether there is such a model."""
+    split, config, seed, trained_on = work.split, work.config, run.seed, work.split.train.digest
+    if not available(name, run, results, trained_on):
+        if run.path(name).exists():
+            print(
+                f"{name}, seed {seed}: left out, its training has not come to its end; run the command train",
+                flush=True,
+            )
+        return False
+    key = f"{name}-{seed}"
+    model = load_model(name, run, results, trained_on)
+    part = work.parts.part(key, digest(*model.state_dict().values()))
+    if "error" not in part:
+        part = work.parts.keep(key, {**part, **errors_of(model, split, config)})
+        print(f"{name}, seed {seed}: relative error {part['error']:.4f}", flush=True)
+    if isinstance(model, ImplicitFourierOperator) and "slopes" not in part:
+        chosen = _for_curves(split.test, config["measure"])
+        if not work.tangents:
+            work.tangents["all"] = tangents_of(chosen, config["measure"]["quantiles"])
+        tangents = work.tangents["all"]
+        _tell(name, seed, work.parts.keep(key, {**part, **curves_of(model, split.test, chosen, tangents, config)}))
+    return True
 
 
 @torch.no_grad()
@@ -137,16 +118,18 @@ def errors_of(model: Model, split: Split, config: dict[str, Any]) -> dict[str, A
         config: the preset's settings for learned operators.
 
     Returns:
-        Mean relative errors on test and training samples, by Grashof number, on the finer grid, and the norms of all Fourier layers.
+        Mean relative errors on test and training samples, by Grashof number, on the finer grid, the norms of all Fourier layers, and how
+        many test flows an iterated model still moves by more than `SETTLED` at the end.
     """
     how, scale = config["measure"], config["scale"]
     place = next(model.parameters()).device
     x, wanted = (part.to(place) for part in split.test.fields(scale))
-    error = relative_error(_applied(model, x, how["steps"]), wanted).cpu()
+    outputs, unsettled = _applied(model, x, how["steps"])
+    error = relative_error(outputs, wanted).cpu()
     few = split.train.rows(torch.arange(min(len(split.train), len(split.test))))
     seen, target = (part.to(place) for part in few.fields(scale))
     fine = _refined(split.test, how["fine_points"]).fields(scale)
-    on_fine = relative_error(_applied(model, fine[0].to(place), how["steps"]), fine[1].to(place)).cpu()
+    on_fine = relative_error(_applied(model, fine[0].to(place), how["steps"])[0], fine[1].to(place)).cpu()
     edges = how["grashof"]
     by = []
     for low, high in pairwise(edges):
@@ -159,18 +142,27 @@ def errors_of(model: Model, split: Split, config: dict[str, Any]) -> dict[str, A
         "error": float(error.mean()),
         "error_median": float(error.median()),
         "error_largest": float(error.max()),
-        "error_train": float(relative_error(_applied(model, seen, how["steps"]), target).mean()),
+        "error_train": float(relative_error(_applied(model, seen, how["steps"])[0], target).mean()),
         "error_fine_grid": float(on_fine.mean()),
         "by_grashof": by,
         "layer_norms": norms,
+        **({"unsettled": unsettled} if isinstance(model, ImplicitFourierOperator) else {}),
     }
 
 
-def _applied(model: Model, x: torch.Tensor, steps: int) -> torch.Tensor:
+def _applied(model: Model, x: torch.Tensor, steps: int) -> tuple[torch.Tensor, int]:
+    """Outputs, and how many of them come from iterations that have not come to rest."""
     parts = torch.split(x, 50)
-    if isinstance(model, ImplicitFourierOperator):
-        return torch.cat([model(part, steps) for part in parts])
-    return torch.cat([model(part) for part in parts])
+    if not isinstance(model, ImplicitFourierOperator):
+        return torch.cat([model(part) for part in parts]), 0
+    operator, outputs, unsettled = model.operator(), [], 0
+    for part in parts:
+        z = model.solve(part, stop=Stop(rtol=1e-6, max_steps=steps)).value
+        after = operator(z, operator.encode(part))
+        outputs.append(model.decoder(z))
+        moved = (after - z).flatten(1).norm(dim=1) / after.flatten(1).norm(dim=1)
+        unsettled += int((~(moved <= SETTLED)).sum())  # what is not finite has not settled
+    return torch.cat(outputs), unsettled
 
 
 def _refined(pairs: Pairs, points: int) -> Pairs:
@@ -245,26 +237,3 @@ def _tell(name: str, seed: int, part: dict[str, Any]) -> None:
         f"error {error[0]:.3g} to {error[-1]:.3g}",
         flush=True,
     )
-
-
-def table_of(models: dict[str, Any]) -> dict[str, Any]:
-    """Put means and spreads over seeds into one table.
-
-    Args:
-        models: parts by model and seed.
-
-    Returns:
-        Rows by model: parameters, mean error and its spread (largest less smallest), seeds.
-    """
-    rows: dict[str, Any] = {}
-    for name in dict.fromkeys(key.rpartition("-")[0] for key in models):
-        parts = [part for key, part in models.items() if key.rpartition("-")[0] == name and "error" in part]
-        errors = [part["error"] for part in parts]
-        if errors:
-            rows[name] = {
-                "parameters": parts[0]["parameters"],
-                "error_mean": mean(errors),
-                "error_spread": max(errors) - min(errors),
-                "seeds": len(errors),
-            }
-    return rows

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from eqtheory.constructions import GalerkinTorus
 from eqtheory.errors import InputError
+from eqtheory.validate import require_finite
 from experiments.common.checkpoints import digest, random_generator
 from experiments.navier_stokes.solver import cut
 from experiments.navier_stokes.store import DataSet, load
@@ -140,9 +141,12 @@ def read_split(folder: Path, settings: dict[str, Any]) -> Split:
         The two parts.
 
     Raises:
-        InputError: fewer samples than are wanted for testing, or a torus that is not a square.
+        InputError: none or too many samples are wanted for testing, the torus is not a square, the data are coarser than `points`, or
+            not finite.
     """
     data, points, test = load(folder), settings["points"], settings["test"]
+    if test < 1:
+        raise InputError("test", f"{test}", "at least one sample to test on", "correct the preset")
     if len(data) <= test:
         raise InputError("folder", f"{len(data)} samples", f"more than {test}, to test on", "generate more data")
     pairs = _scaled(data, GalerkinTorus((points, points)))
@@ -154,6 +158,10 @@ def _scaled(data: DataSet, coarse: GalerkinTorus) -> Pairs:
     fine = data.torus
     if fine.aspect != 1.0:
         raise InputError("folder", f"flows of aspect {fine.aspect}", "aspect 1", "symmetries are those of a square")
+    if min(fine.shape) < max(coarse.shape):
+        raise InputError("points", f"{coarse.shape} on data of {fine.shape}", "no more than those", "take fewer points")
+    for name in ("viscosity", "g", "c", "lipschitz", "grashof"):
+        require_finite(name, data.columns[name], "generate that chunk anew")
     nu = data.columns["viscosity"]
     g, flows = data.columns["g"] / nu.unsqueeze(1).square(), data.columns["c"] / nu.unsqueeze(1)
     w = cut(fine, coarse, flows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,19 @@ from experiments.common.checkpoints import accelerator, random_generator
 from experiments.common.training import Schedule, Trained, train
 from experiments.navier_stokes.pairs import Pairs, turned
 
-__all__ = ["GRADIENTS", "Run", "build", "draw_batch", "names", "relative_error", "train_all", "train_model"]
+__all__ = [
+    "GRADIENTS",
+    "Run",
+    "about",
+    "build",
+    "draw_batch",
+    "names",
+    "relative_error",
+    "schedule_of",
+    "settings",
+    "train_all",
+    "train_model",
+]
 
 Model = ExplicitFourierOperator | ImplicitFourierOperator
 GRADIENTS: dict[str, Gradient] = {
@@ -29,6 +42,13 @@ GRADIENTS: dict[str, Gradient] = {
 }
 """How implicit models are trained, by what follows in their names: through the last four steps, or through the equation. An adjoint that is
 not solved to the tolerance is used as far as it came."""
+ELSEWHERE = ("seeds", "measure", "deeper", "wider", "variants", "only", "every")
+"""Settings that say nothing about a single model."""
+ITERATED = (
+    *("largest_norm", "relaxation", "unrolled", "unrolled_steps", "rtol", "max_steps"),
+    *("factor", "penalty", "watched", "anderson"),
+)
+"""Settings that say nothing about a model that is applied once."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +77,82 @@ class Run:
         return self.folder / f"{name}-{self.seed}.safetensors"
 
 
-def names(config: dict[str, Any]) -> list[str]:
+def names(config: dict[str, Any], seed: int) -> list[str]:
     """List the models of a preset.
 
     Args:
         config: the preset's settings for learned operators.
+        seed: variants belong to the first one only.
 
     Returns:
         Names, in the order in which they are trained.
     """
     deeper = [f"deeper{blocks}" for blocks in config["deeper"]]
-    return ["implicit", "explicit", *deeper, *(f"wider{factor}" for factor in config["wider"]), *config["variants"]]
+    found = ["implicit", "explicit", *deeper, *(f"wider{factor}" for factor in config["wider"])]
+    return found + config["variants"] if seed == config["seeds"][0] else found
+
+
+def settings(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Say how a model is built and trained: the settings of all, and `only` its own where there are such.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings for learned operators.
+
+    Returns:
+        The settings, overridden.
+    """
+    return {**config, **config.get("only", {}).get(name, {})}
+
+
+def _read_name(name: str, config: dict[str, Any]) -> tuple[str, int, str]:
+    """Read a name.
+
+    Returns:
+        A kind, how many times deeper or wider, and what follows.
+
+    Raises:
+        ValueError: no such name.
+    """
+    read = re.fullmatch(r"(?:(implicit|explicit)|(deeper|wider)([1-9]\d*))(?:_(\w+))?", name)
+    known = read and (not read[4] or name in config.get("only", {}) or (read[1] == "implicit" and read[4] in GRADIENTS))
+    if read is None or not known:
+        message = (
+            f"model: got {name!r}; needed implicit, explicit, deeper or wider with a number, such as deeper4, "
+            "implicit_gradient, or a name that has settings of its own (`only`); see names()"
+        )
+        raise ValueError(message)
+    return read[1] or read[2], int(read[3] or 1), read[4] or ""
+
+
+def schedule_of(name: str, config: dict[str, Any]) -> Schedule:
+    """Say for how long a model is trained, and at what rates.
+
+    Args:
+        name: one of `names`.
+        config: the preset's settings for learned operators.
+
+    Returns:
+        The schedule.
+    """
+    how = settings(name, config)
+    return Schedule(steps=how["steps"], rate=how["rate"], warm_up=how["warm_up"], every=how["every"])
+
+
+def about(name: str, run: Run, data: str | None = None) -> dict[str, Any]:
+    """Say what a model is, by what its training depends on.
+
+    Args:
+        name: one of `names`.
+        run: its training run.
+        data: digest of what it is trained on, None where that is not at hand.
+
+    Returns:
+        The configuration of its checkpoint, but for the schedule.
+    """
+    left_out = ELSEWHERE if _read_name(name, run.config)[0] == "implicit" else (*ELSEWHERE, *ITERATED)
+    how = {key: value for key, value in settings(name, run.config).items() if key not in left_out}
+    return {"stage": name, "seed": run.seed, **how, "data": data}
 
 
 def build(name: str, config: dict[str, Any], seed: int) -> Model:
@@ -75,24 +160,25 @@ def build(name: str, config: dict[str, Any], seed: int) -> Model:
 
     Args:
         name: one of `names`: `implicit` or `implicit_gradient`; `explicit`, one block; `deeper4`, four blocks with weights of their own;
-            `wider2`, one block of twice the width.
+            `wider2`, one block of twice the width. What else follows an underscore names settings of its own.
         config: the preset's settings for learned operators.
         seed: of the weights.
 
     Returns:
         The model before its training.
+
+    Raises:
+        ValueError: no such name.
     """
+    (kind, factor, _), how = _read_name(name, config), settings(name, config)
     generator = random_generator(seed, 1)
-    size = FourierSize(config["width"], config["modes"], config["layers"])
-    if name.startswith("implicit"):
-        limited = replace(size, largest_norm=config["largest_norm"] or None)
-        return ImplicitFourierOperator(limited, relaxation=config["relaxation"], generator=generator)
-    if name.startswith("wider"):
-        return ExplicitFourierOperator(
-            replace(size, width=size.width * int(name.removeprefix("wider"))), generator=generator
-        )
-    blocks = int(name.removeprefix("deeper")) if name.startswith("deeper") else 1
-    return ExplicitFourierOperator(size, blocks, generator=generator)
+    size = FourierSize(how["width"], how["modes"], how["layers"])
+    if kind == "implicit":
+        limited = replace(size, largest_norm=how["largest_norm"] or None)
+        return ImplicitFourierOperator(limited, relaxation=how["relaxation"], generator=generator)
+    if kind == "wider":
+        return ExplicitFourierOperator(replace(size, width=size.width * factor), generator=generator)
+    return ExplicitFourierOperator(size, factor, generator=generator)
 
 
 def draw_batch(pairs: tuple[Tensor, Tensor], size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -144,8 +230,8 @@ def train_model(
     Returns:
         The model and its history.
     """
-    config, place = run.config, accelerator()
-    model = build(name, config, run.seed).to(place)
+    config, place = settings(name, run.config), accelerator()
+    model = build(name, run.config, run.seed).to(place)
     inputs, targets = (part.to(place) for part in pairs.fields(config["scale"]))
 
     def loss(step: int) -> Tensor:
@@ -154,16 +240,11 @@ def train_model(
             return _implicit_loss(name, model, x, wanted, config, step)
         return relative_error(model(x), wanted).mean()
 
-    about = {
-        "stage": name,
-        "seed": run.seed,
-        **{key: value for key, value in config.items() if key not in ("seeds", "measure", "variants", "every")},
-        "data": pairs.digest,
-    }
-    schedule = Schedule(steps=config["steps"], rate=config["rate"], warm_up=config["warm_up"], every=config["every"])
+    schedule = schedule_of(name, run.config)
+    kept = about(name, run, pairs.digest)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AdjointWarning)
-        return model, train(model, loss, schedule, checkpoint=run.path(name), config=about, watch=watch)
+        return model, train(model, loss, schedule, checkpoint=run.path(name), config=kept, watch=watch)
 
 
 def _implicit_loss(
@@ -178,7 +259,7 @@ def _implicit_loss(
     else:
         solver: Solver[Any] = Anderson() if config["anderson"] else Picard()
         stop = Stop(rtol=config["rtol"], max_steps=config["max_steps"])
-        gradient = GRADIENTS[name.partition("_")[2]]
+        gradient = GRADIENTS.get(name.partition("_")[2], GRADIENTS[""])
         z = fixed_point(
             operator, injected, solver=solver, stop=stop, gradient=gradient, on_failure=OnFailure.RETURN
         ).value
@@ -201,7 +282,7 @@ def train_all(run: Run, pairs: Pairs, only: list[str] | None = None) -> dict[str
     """
     torch.set_num_threads(run.config["threads"])
     trained: dict[str, Model] = {}
-    for name in names(run.config) if only is None else only:
+    for name in names(run.config, run.seed) if only is None else only:
         trained[name], done = train_model(name, run, pairs, _printer(name, run.seed))
         print(f"{name}, seed {run.seed}: {done.seconds:.0f} seconds", flush=True)
     return trained

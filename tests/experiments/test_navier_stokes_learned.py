@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path, split: Split) 
     """Checkpoints of a smoke run, and a folder with its shipped models and results."""
     runs, results = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("results")
     train_all(Run(CONFIG, 0, runs), split.train)
-    assert ship(Run(CONFIG, 0, runs), results) == names(CONFIG)
+    assert ship(Run(CONFIG, 0, runs), results) == names(CONFIG, 0)
     measure_learned("smoke", runs=runs, data=data, results=results)
     return runs, results
 
@@ -159,7 +159,7 @@ def test_pairs_under_anderson_end_where_tangents_do(split: Split) -> None:
 
 def test_models_of_equal_size_have_equal_parameters() -> None:
     config = load_preset(FOLDER, "cpu")["learned"]
-    sizes = {name: sum(p.numel() for p in build(name, config, 0).parameters()) for name in names(config)}
+    sizes = {name: sum(p.numel() for p in build(name, config, 0).parameters()) for name in names(config, 0)}
     assert sizes["implicit"] == sizes["explicit"]
     for name in ("deeper4", "wider2"):
         assert 3.9 < sizes[name] / sizes["implicit"] < 4.1
@@ -174,8 +174,8 @@ def test_models_of_equal_size_begin_with_equal_weights() -> None:
 def test_the_smoke_preset_measures_everything(trained: tuple[Path, Path]) -> None:
     content = json.loads((trained[1] / "learned.json").read_text())
     measured = content["measured"]
-    assert set(measured["table"]) == set(names(CONFIG))
-    for name in names(CONFIG):
+    assert set(measured["table"]) == set(names(CONFIG, 0))
+    for name in names(CONFIG, 0):
         part = measured["models"][f"{name}-0"]
         assert part["error"] > 0
         assert ("slopes" in part) == name.startswith("implicit")
@@ -203,7 +203,7 @@ def test_shipped_models_are_the_trained_ones_and_small(trained: tuple[Path, Path
     runs, results = trained
     nowhere = Run(CONFIG, 0, tmp_path)
     total = 0
-    for name in names(CONFIG):
+    for name in names(CONFIG, 0):
         one, other = load_model(name, Run(CONFIG, 0, runs), results), load_model(name, nowhere, results)
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
         total += (results / f"{name}.safetensors").stat().st_size

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eqtheory.errors import InputError, ShapeError
+from eqtheory.errors import InputError, NonFiniteError, ShapeError
 from eqtheory.learned import FourierKernel, FourierLayer
 from tests.lipschitz.dense_maps import dense_matrix, true_norm
 
@@ -180,3 +180,29 @@ def test_errors_help() -> None:
         FourierLayer(1, 1, 2, largest_norm=0.0)
     with pytest.raises(InputError, match="modes: got 0"):
         FourierLayer(1, 1, 0)
+
+
+# Arguments that cannot be.
+
+
+def test_fields_and_sizes_that_cannot_be_are_refused() -> None:
+    layer = FourierLayer(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ShapeError, match="batch > 0"):
+        layer(torch.zeros(0, 2, 16, 16))
+    with pytest.raises(InputError, match=r"z: got torch.float64, needed torch.float32"):
+        layer(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
+    for size in ((), (16,), (16, 16, 16)):
+        with pytest.raises(ShapeError, match="size: got"):
+            layer.norm(size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("largest", [None, 0.5])
+@pytest.mark.parametrize("name", ["weight", "mixing", "bias"])
+def test_weights_that_are_not_finite_are_refused(largest: float | None, name: str) -> None:
+    layer = FourierLayer(2, 2, 3, largest_norm=largest, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        getattr(layer, name).fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match=f"{name}: got a NaN or an infinity"):
+        layer(torch.zeros(1, 2, 16, 16))
+    with pytest.raises(NonFiniteError, match=f"{name}: got a NaN or an infinity"):
+        layer.norm()

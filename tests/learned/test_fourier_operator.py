@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -135,7 +137,7 @@ def test_each_injection_matters() -> None:
 
 def test_errors_help() -> None:
     model = implicit()
-    with pytest.raises(ShapeError, match=r"x: got shape \(8, 8\), needed \(batch, 1, x, y\) with at least 5 points"):
+    with pytest.raises(ShapeError, match=r"x: got shape \(8, 8\), needed \(batch, 1, x, y\), batch > 0, with at least 5 points"):
         model(torch.zeros(8, 8).double())
     with pytest.raises(ShapeError, match="refine the grid or keep fewer modes"):
         model(torch.zeros(1, 1, 4, 4).double())
@@ -148,3 +150,22 @@ def test_errors_help() -> None:
     with pytest.raises(InputError, match="relaxation: got 0"):
         ImplicitFourierOperator(SIZE, relaxation=0.0)
     assert isinstance(model.operator(), HiddenField)
+
+
+# Arguments that cannot be.
+
+
+@pytest.mark.parametrize("kind", [ExplicitFourierOperator, ImplicitFourierOperator])
+def test_inputs_without_samples_or_of_another_dtype_are_refused(kind: Any) -> None:
+    operator = kind(FourierSize(4, 2), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ShapeError, match="batch > 0"):
+        operator(torch.zeros(0, 1, 16, 16))
+    for dtype in (torch.float64, torch.int64, torch.float16, torch.complex64):
+        with pytest.raises(InputError, match=f"x: got {dtype}, needed torch.float32, as the weights"):
+            operator(torch.zeros(1, 1, 16, 16, dtype=dtype))
+
+
+@pytest.mark.parametrize("name", ["width", "modes", "layers", "into", "out"])
+def test_sizes_below_one_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: got 0"):
+        FourierSize(**{"width": 4, "modes": 3, name: 0})
