@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eqtheory.learned import MessagePassing
-from experiments.common.trained import is_there, keep, read
+from experiments.common.trained import finished, is_there, keep, read
 from experiments.linear_programming.training import Run, build, names
 
 __all__ = ["LARGEST", "available", "load", "ship"]
@@ -19,20 +19,23 @@ def _file(name: str, run: Run, results: Path) -> Path:
 
 
 def available(run: Run, results: Path) -> list[str]:
-    """List the models of a seed that were trained or ship.
+    """List the models of a seed that were trained to their end or ship.
 
     Args:
         run: the training run.
         results: folder of results.
 
     Returns:
-        Their names, those of a run that has not come to its end among them.
+        Their names. A run that has not come to its end hides what ships: it is of other settings, or will be finished.
     """
-    return [
-        name
-        for name in names(run.config, run.seed)
-        if is_there(run.seed, checkpoint=run.path(name), shipped=_file(name, run, results))
-    ]
+
+    def ready(name: str) -> bool:
+        checkpoint = run.path(name)
+        return finished(checkpoint) or (
+            not checkpoint.exists() and is_there(run.seed, checkpoint=checkpoint, shipped=_file(name, run, results))
+        )
+
+    return [name for name in names(run.config, run.seed) if ready(name)]
 
 
 def load(name: str, run: Run, results: Path) -> MessagePassing:

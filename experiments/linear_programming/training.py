@@ -50,7 +50,7 @@ GRADIENTS: dict[str, Gradient] = {
         stop=Stop(rtol=1e-2, max_steps=30), on_failure=OnAdjointFailure.WARN, expects_contraction=False
     ),
 }
-"""How fixed points are differentiated, by what follows the width in a name: the last six steps, the last one alone, or the equation. An
+"""How fixed points are differentiated, by what follows the width in a name: six steps beyond the iterate, one, or the equation. An
 adjoint that is not solved to the tolerance is used as far as it came: a step of training does not need it exactly."""
 
 LONGER = "longer"
@@ -249,10 +249,19 @@ def train_all(run: Run, only: list[str] | None = None) -> list[str]:
 
     Returns:
         The names.
+
+    Raises:
+        ValueError: a name that is not one of the preset's models of this seed.
     """
+    chosen = names(run.config, run.seed) if only is None else only
+    for name in chosen:
+        if name not in names(run.config, run.seed):
+            message = (
+                f"only: got {name!r}; needed one of {', '.join(names(run.config, run.seed))}, models of seed {run.seed}"
+            )
+            raise ValueError(message)
     torch.set_num_threads(run.config["threads"])
     found = training_set(run.config, run.folder)
-    chosen = names(run.config, run.seed) if only is None else only
     for name in chosen:
         train_model(name, run, found, _printer(name, run.seed))
     return chosen

@@ -232,10 +232,12 @@ def test_boxes_as_large_as_floats_are_scaled_and_what_is_not_finite_is_refused()
     for name, where in (("entries", "coefficients"), ("b", "right sides"), ("c", "costs"), ("l", "coefficients")):
         spoilt = getattr(x, name).clone()
         spoilt[2, x.columns[2, 3] if name == "l" else 3] = torch.nan
-        with pytest.raises(NonFiniteError, match=f"scaled {where} of instance 2 that are not finite, needed finite data"):
+        with pytest.raises(
+            NonFiniteError, match=f"scaled {where} of instance 2 that are not finite, needed finite data"
+        ):
             # A program of another kind, which has not looked at its numbers.
             scaled(SimpleNamespace(**{**vars(x), name: spoilt}))  # type: ignore[arg-type]
-    with pytest.raises(NonFiniteError, match="scaled right sides of instance 0.*not so far apart"):
+    with pytest.raises(NonFiniteError, match=r"scaled right sides of instance 0.*not so far apart"):
         scaled(replace(x, entries=1e-200 * x.entries, b=1e200 * x.b))
 
 
@@ -244,7 +246,9 @@ def test_points_leave_the_box_by_rounding_only() -> None:
     with torch.no_grad():
         block.variables_out.bias.fill_(100.0)  # tanh is 1
     g = seeded(8)
-    ends = (torch.randn(1, 4000, 2, generator=g).double() * 10 ** (6 * torch.rand(1, 4000, 2, generator=g).double())).sort(2)
+    ends = (
+        torch.randn(1, 4000, 2, generator=g).double() * 10 ** (6 * torch.rand(1, 4000, 2, generator=g).double())
+    ).sort(2)
     l, u = ends.values[..., 0].contiguous(), ends.values[..., 1].contiguous()  # noqa: E741
     x = replace(programs(1, 4, 4000), l=l, u=u)
     with torch.no_grad():
@@ -272,7 +276,9 @@ def by_the_statement(block: MessagePassing, state: Tensor, x: LinearProgram) -> 
         return torch.where(t > 0, t, 0.1 * t)
 
     v = [act(block.variables_in(torch.stack([z[j], g[j], size[j]]))) for j in range(n)]
-    w = [act(block.rows_in(torch.cat([p[i], torch.stack([r[i], beta[i], x.equality[0, i].double()])]))) for i in range(m)]
+    w = [
+        act(block.rows_in(torch.cat([p[i], torch.stack([r[i], beta[i], x.equality[0, i].double()])]))) for i in range(m)
+    ]
     for U, V in zip(block.to_rows, block.to_variables, strict=True):
         heard = [sum((M[i, j] * v[j] for j in range(n)), torch.zeros(block.width).double()) for i in range(m)]
         w = [w[i] + act(U(torch.cat([w[i], heard[i]]))) for i in range(m)]
