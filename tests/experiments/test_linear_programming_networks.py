@@ -1,4 +1,4 @@
-"""What is said of networks for linear programs, computed again by another way: losses, errors, slopes of the target, rest; and partial runs."""
+"""Networks for linear programs, computed again by another way: losses, errors, slopes of the target, rest; and what partial runs leave."""
 
 from __future__ import annotations
 
