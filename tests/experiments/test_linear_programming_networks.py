@@ -22,7 +22,7 @@ from experiments.linear_programming.__main__ import main
 from experiments.linear_programming.curves import error_curve, explicit_errors, moved_copies
 from experiments.linear_programming.instances import first, held_out_set, training_set
 from experiments.linear_programming.measure import FOLDER, part_tangent
-from experiments.linear_programming.measure_learned import _target, measure_learned
+from experiments.linear_programming.measure_learned import _target, measure_learned, summary
 from experiments.linear_programming.reference import References, reference_solutions
 from experiments.linear_programming.settling import settling
 from experiments.linear_programming.shipped import available, load
@@ -275,3 +275,30 @@ def test_what_is_called_longer_is_trained_longer(preset: str) -> None:
         steps = settings(name, config)["steps"]
         assert steps > config["learning"]["steps"]
         assert {**settings(name, config), "steps": 0} == {**settings("explicit4", config), "steps": 0}
+
+
+RISING: set[str] = set()
+"""Implicit models whose mean error rises by more than the bar after its least, named one by one."""
+
+
+def test_the_stored_results_meet_the_bars_and_are_those_of_todays_preset() -> None:
+    stored = json.loads((FOLDER / "results" / "networks.json").read_text())
+    assert stored["config"] == json.loads(json.dumps({"preset": "cpu", **CPU}))
+    measured = stored["measured"]
+    table = measured["table"]
+    assert list(dict.fromkeys(row["name"] for row in measured["models"])) == names(CPU, CPU["learning"]["seeds"][0])
+    assert measured["largest_error_of_the_perturbation"] <= 1e-12
+    for width in (4, 8):
+        assert table[f"implicit{width}"]["seeds"] == len(CPU["learning"]["seeds"])
+        assert table[f"implicit{width}"]["largest_quotient_to_explicit"] <= 0.75
+        assert table[f"implicit{width}"]["largest_quotient_to_explicit_trained_longer"] <= 0.75
+    worst = {row["name"]: 0.0 for row in measured["models"]}
+    best = {row["name"]: 1.0 for row in measured["models"]}
+    for row in measured["models"]:
+        worst[row["name"]] = max(worst[row["name"]], row["test_error"])
+        best[row["name"]] = min(best[row["name"]], row["test_error"])
+    assert worst["implicit4"] < best["explicit8"]
+    assert worst["implicit4"] < best["explicit8_longer"]
+    rising = {row["name"] for row in measured["models"] if row.get("largest_rise_of_the_error", 0.0) > 0.05}
+    assert rising == RISING
+    assert summary(measured["models"]) == table
