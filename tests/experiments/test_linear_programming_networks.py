@@ -256,8 +256,8 @@ def test_figures_of_explicit_networks_alone_are_drawn(runs: Path, tmp_path: Path
 
 
 def test_names_that_nothing_has_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("measure", preset="smoke", runs=tmp_path, only=("lerned",)) == 1
-    assert "only: got lerned; needed some of classical, learned" in capsys.readouterr().err
+    assert main("measure", preset="smoke", runs=tmp_path, only=("networks",)) == 1
+    assert "only: got networks; needed some of classical, learned" in capsys.readouterr().err
     assert main("train", preset="smoke", runs=tmp_path, only=("implicit5", "explicit4")) == 1
     assert "only: got implicit5; needed some of deep4, explicit4" in capsys.readouterr().err
     assert main("train", preset="cpu", seeds=(1,), runs=tmp_path, only=("implicit16",)) == 1
