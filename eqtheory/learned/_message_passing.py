@@ -13,7 +13,8 @@ weight `a`; everything else is the same. In an explicit one the weights of the m
 alike, and all variables, so relabelling these relabels results; an instance does not see its batch mates; and any number of rows,
 variables and non-zeros will do.
 
-`y` stays in the box whatever is learned. Whether the memory stays bounded and iterates settle is for training to see to
+`y` stays in the box whatever is learned, up to the rounding of `mid`, `half` and their sum: at a saturated `tanh` it may leave it by
+three unit roundoffs of `max(|l|, |u|)`. Whether the memory stays bounded and iterates settle is for training to see to
 (`residual_contraction`), and for measurements to say.
 """
 

@@ -5,9 +5,16 @@ With `y = mid + half z`, `mid = (l + u) / 2` and `half = (u - l) / 2`, the progr
     min g . z,      M z (<= or =) beta,      -1 <= z <= 1,
     M_ij = A_ij half_j / s_i,   beta_i = (b - A mid)_i / s_i,   s_i = |A_i half|,      g_j = c_j half_j / (root mean square of c half).
 
-Nothing of it changes if a row is multiplied by a positive number, all costs are, all variables and their bounds are, or the box is
-moved: a network of `(M, beta, g)` and of `half` up to one factor per instance has these symmetries of the solution map without
-learning them. Every number belongs to a row, a variable or a non-zero, so relabelling rows or variables relabels results.
+Nothing of it changes if a row is multiplied by a positive number, all costs are, or all variables and their bounds are: a network of
+`(M, beta, g)` and of `half` up to one factor per instance has these symmetries of the solution map without learning them. Nor does
+it change if the box is moved, and the right sides with it, so one application to a state that is moved along gives the same step; but
+iterations from `y = 0` begin at another place of the moved box, and their results are not moved along. Every number belongs to a
+row, a variable or a non-zero, so relabelling rows or variables relabels results.
+
+**Large and small units.** Squares of numbers above the root of the largest float, or below that of the least, are not floats. Rows,
+costs and boxes are therefore divided, before they are multiplied or squared, by a power of two near their largest absolute value. It
+cancels in every quotient above, so it counts as a constant in derivatives; and since dividing by it is exact, units that differ
+by powers of two give the same bits.
 
 **Products.** Messages are products with `M` and its transpose, `w` channels at a time. Along the non-zeros they take `2 w nnz`
 operations, written out `2 w m n`; but gathering and adding along indices moves each number several times, and a matrix product does
@@ -17,13 +24,14 @@ derivative.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from eqtheory.errors import DomainError
+from eqtheory.errors import DomainError, NonFiniteError
 
 __all__ = ["Program", "ScaledProgram", "scaled"]
 
@@ -94,7 +102,7 @@ class ScaledProgram:
     @property
     def relative_size(self) -> Tensor:
         """Half the sides of the box relative to their root mean square; shape `(batch, n)`."""
-        return self.half / _root_mean_square(self.half)
+        return _relative(self.half)
 
     def position(self, y: Tensor) -> Tensor:
         """Write points in units of the box, after moving them into it.
@@ -157,6 +165,7 @@ def scaled(program: Program, *, written_out: bool | None = None) -> ScaledProgra
 
     Raises:
         DomainError: a bound is missing, so that the box has no middle.
+        NonFiniteError: data are not finite, or so far apart in size that their quotients are not.
     """
     largest = torch.finfo(program.c.dtype).max
     missing = ((program.l <= -largest) | (program.u >= largest)).nonzero()
@@ -165,28 +174,58 @@ def scaled(program: Program, *, written_out: bool | None = None) -> ScaledProgra
         raise DomainError(
             "program", f"no bound on variable {j} of instance {i}", "two finite bounds on every variable", "bound it"
         )
-    half, mid = (program.u - program.l) / 2, (program.u + program.l) / 2
-    widths = program.entries * half.gather(1, program.columns)
-    sizes = _root(torch.zeros_like(program.b).scatter_add(1, program.rows, widths.square()))
-    reached = program.entries * mid.gather(1, program.columns)
-    right = (program.b - torch.zeros_like(program.b).scatter_add(1, program.rows, reached)) / sizes
-    matrix = widths / sizes.gather(1, program.rows)
+    # Halves first: the sum or difference of the bounds may be no float.
+    half, mid = program.u / 2 - program.l / 2, program.u / 2 + program.l / 2
+    rows, columns, none = program.rows, program.columns, torch.zeros_like(program.b)
+    box = _unit(half.detach().abs().amax(dim=1, keepdim=True))
+    row = _unit(none.scatter_reduce(1, rows, program.entries.detach().abs(), "amax"))
+    entries = program.entries / row.gather(1, rows)
+    widths = entries * (half / box).gather(1, columns)
+    width = _unit(none.scatter_reduce(1, rows, widths.detach().abs(), "amax"))
+    widths = widths / width.gather(1, rows)
+    sizes = _root(none.scatter_add(1, rows, widths.square()))
+    reached = none.scatter_add(1, rows, entries * (mid / box).gather(1, columns))
+    right = (program.b / row / box - reached) / width / sizes
+    matrix = widths / sizes.gather(1, rows)
     (batch, m), n = program.b.shape, program.c.shape[1]
     if written_out if written_out is not None else m * n <= _WRITTEN_OUT * matrix.shape[1]:
-        flat = matrix.new_zeros(batch, m * n).scatter(1, program.rows * n + program.columns, matrix)
-        matrix = flat.reshape(batch, m, n)
-    costs = program.c * half
-    costs = costs / _root_mean_square(costs)
-    return ScaledProgram(
-        matrix, program.rows, program.columns, right, program.equality.to(right.dtype), costs, mid, half
-    )
+        matrix = matrix.new_zeros(batch, m * n).scatter(1, rows * n + columns, matrix).reshape(batch, m, n)
+    costs = _relative(_relative_to_largest(program.c) * (half / box))
+    made = ScaledProgram(matrix, rows, columns, right, program.equality.to(right.dtype), costs, mid, half)
+    _finite(made)
+    return made
+
+
+def _finite(made: ScaledProgram) -> None:
+    for name, values in (("coefficients", made.matrix), ("right sides", made.right), ("costs", made.costs)):
+        wrong = (~torch.isfinite(values.flatten(1))).any(dim=1).nonzero()
+        if wrong.numel():
+            raise NonFiniteError(
+                "program",
+                came=f"scaled {name} of instance {int(wrong[0])} that are not finite",
+                needed="finite data whose quotients are finite",
+                remedy="look for NaN, or choose units in which rows, right sides and bounds are not so far apart",
+            )
+
+
+def _unit(largest: Tensor) -> Tensor:
+    """A power of two between half of a number and all of it, or the nearest one whose inverse is a float; 1 where it is 0."""
+    limit = -round(math.log2(torch.finfo(largest.dtype).tiny))
+    exponent = (torch.frexp(largest).exponent - 1).clamp(-limit, limit).to(largest.dtype)
+    return torch.where(largest > 0, torch.exp2(exponent), torch.ones_like(largest))
+
+
+def _relative_to_largest(values: Tensor) -> Tensor:
+    return values / _unit(values.detach().abs().amax(dim=1, keepdim=True))
+
+
+def _relative(values: Tensor) -> Tensor:
+    """Numbers relative to their root mean square."""
+    near_one = _relative_to_largest(values)
+    return near_one / _root(near_one.square().mean(dim=1, keepdim=True))
 
 
 def _root(squares: Tensor) -> Tensor:
     """The root, and 1 where there is nothing to scale; its derivative stays finite there."""
     some = squares > 0
     return torch.where(some, squares, torch.ones_like(squares)).sqrt()
-
-
-def _root_mean_square(values: Tensor) -> Tensor:
-    return _root(values.square().mean(dim=1, keepdim=True))

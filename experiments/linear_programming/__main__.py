@@ -17,7 +17,7 @@ from experiments.linear_programming.measure import FOLDER, measure
 from experiments.linear_programming.measure_learned import measure_learned
 from experiments.linear_programming.netlib import netlib, solve_file
 from experiments.linear_programming.shipped import ship
-from experiments.linear_programming.training import Run, train_all
+from experiments.linear_programming.training import Run, names, train_all
 
 _CODES = {
     LinearStatus.SOLVED: 0,
@@ -55,6 +55,7 @@ def main(
 
     Returns:
         With `solve`: 0 solved, 2 infeasible, 3 unbounded, 4 one of the two, 5 not known; 1 where the file cannot be read.
+        Else 0, and 1 where `only` names nothing.
     """
     if command == "solve":
         if file is None:
@@ -70,11 +71,16 @@ def main(
         print(found)
         return _CODES[found.status]
     config, kept = load_preset(FOLDER, preset), runs / preset
+    trained = tuple(seeds or config["learning"]["seeds"])
+    wrong = _not_there(command, only, {name for seed in trained for name in names(config, seed)})
+    if wrong:
+        print(wrong, file=sys.stderr)
+        return 1
     out = results or (FOLDER / "results" if preset == "cpu" else kept / "results")
     if command == "train":
-        for seed in seeds or config["learning"]["seeds"]:
+        for seed in trained:
             run = Run(config, seed, kept)
-            train_all(run, None if only is None else list(only))
+            train_all(run, None if only is None else [name for name in only if name in names(config, seed)])
             print(f"kept for later, seed {seed}: {', '.join(ship(run, out)) or 'nothing'}")
         return 0
     if command == "measure":
@@ -93,6 +99,15 @@ def main(
         return 0
     netlib(tolerance, max_steps)
     return 0
+
+
+def _not_there(command: str, only: tuple[str, ...] | None, models: set[str]) -> str | None:
+    """Say what is wrong with `only`: a name that nothing has would do nothing, and an extra model would be trained for no result."""
+    allowed = {"train": models, "measure": {"classical", "learned"}}.get(command)
+    unknown = [] if allowed is None else sorted(set(only or ()) - allowed)
+    if allowed is None or not unknown:
+        return None
+    return f"only: got {', '.join(unknown)}; needed some of {', '.join(sorted(allowed))}; leave --only out for all"
 
 
 if __name__ == "__main__":

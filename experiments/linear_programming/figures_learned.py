@@ -63,11 +63,15 @@ def _errors(models: list[dict[str, Any]], axes: Any) -> None:
         xscale="symlog", xlabel="iterations t", ylabel="mean of |y_t - y| / (|y| + 1)", xlim=(0, None), ylim=(0, None)
     )
     axes.set_title("test error; dotted: explicit, same width")
-    axes.legend()
+    if axes.lines:
+        axes.legend()
 
 
 def _slopes(measured: dict[str, Any], axes: Any) -> None:
-    chosen = next(row for row in reversed(measured["models"]) if "slopes" in row)
+    chosen = next((row for row in reversed(measured["models"]) if "slopes" in row), None)
+    if chosen is None:
+        axes.set_axis_off()  # explicit models alone have no iterations
+        return
     for k, (part, symbol) in enumerate(SYMBOLS.items()):
         steps, values = chosen["long_steps"], chosen["long_slopes"][part]["mean"]
         axes.plot(steps[1:], values[1:], color=f"C{k}", label=symbol)
@@ -80,8 +84,10 @@ def _slopes(measured: dict[str, Any], axes: Any) -> None:
 
 
 def _widths(table: dict[str, Any], axes: Any) -> None:
-    for kind, mark in (("explicit", "o"), ("deep", "s"), ("implicit", "^")):
-        rows = {int(name.removeprefix(kind)): row for name, row in table.items() if re.fullmatch(rf"{kind}\d+", name)}
+    kinds = (("explicit", "", "o"), ("explicit", "_longer", "v"), ("deep", "", "s"), ("implicit", "", "^"))
+    for kind, after, mark in kinds:
+        found = {name: re.fullmatch(rf"{kind}(\d+){after}", name) for name in table}
+        rows = {int(read[1]): table[name] for name, read in found.items() if read}
         widths = sorted(rows)
         if not widths:
             continue
@@ -90,7 +96,8 @@ def _widths(table: dict[str, Any], axes: Any) -> None:
             [rows[w]["parameters"] for w in widths],
             errors,
             marker=mark,
-            label=kind.replace("deep", "explicit, 4 rounds"),
+            label=kind.replace("deep", "explicit, 4 rounds")
+            + after.replace("_longer", ", trained as long as implicit"),
         )
     axes.set(xscale="log", xlabel="parameters", ylabel="test error", ylim=(0, None))
     axes.set_title("mean over seeds")

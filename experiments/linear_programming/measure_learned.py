@@ -1,8 +1,9 @@
-"""Measure the trained networks: errors, curves over iterations, slopes beside the solution map's; each model is written when it is done."""
+"""Measure the trained networks: errors, curves over iterations, slopes beside the solution map's; each model is kept when it is done."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,12 +14,14 @@ from torch import Tensor
 from eqtheory.constructions import ProgramPart, optimal_basis
 from eqtheory.learned import MessagePassing, ProgramOperator
 from eqtheory.lipschitz import curve
-from experiments.common.checkpoints import load_tensors, random_generator
+from experiments.common import parts
+from experiments.common.checkpoints import digest, load_tensors, random_generator
 from experiments.common.record import load_preset, write_result
 from experiments.linear_programming.curves import Moved, error_curve, explicit_errors, moved_copies, slope_curves
 from experiments.linear_programming.instances import first, held_out_set, training_set
 from experiments.linear_programming.measure import FOLDER, part_tangent
 from experiments.linear_programming.reference import References
+from experiments.linear_programming.settling import settling
 from experiments.linear_programming.shipped import available, load
 from experiments.linear_programming.training import Run, kind_of
 
@@ -28,7 +31,9 @@ __all__ = ["measure_learned", "summary"]
 def measure_learned(
     preset: str, *, runs: Path, seeds: list[int] | None = None, results: Path | None = None
 ) -> dict[str, Any]:
-    """Measure every model of a preset that was trained or ships.
+    """Measure every model of a preset that was trained to its end or ships.
+
+    Every model's numbers are kept beside the checkpoints as soon as they are there; the results are written when all are.
 
     Args:
         preset: `smoke`, `cpu` or `paper`.
@@ -52,28 +57,32 @@ def measure_learned(
     ]
     if not models:
         raise FileNotFoundError("models: got none that was trained; needed one; run the command train")
-    found = held_out_set(config, runs)
+    found, trained_on = held_out_set(config, runs), training_set(config, runs)
     moved = moved_copies(first(found, how["slope_instances"]).program, config["perturbation"], random_generator(0, 3))
+    data = digest(*(t for s in (found, trained_on) for t in (s.program.entries, s.program.c, s.y)))
+    rows = []
+    for seed, name in models:
+        run = Run(config, seed, runs)
+        block = load(name, run, out)
+        key = {
+            "name": name,
+            "seed": seed,
+            "settings": [config["perturbation"], config["learning"]["rounds"], how],
+            "weights": digest(*block.state_dict().values()),
+            "data": data,
+        }
+        compute = partial(_measured, name, block, config, found, trained_on, moved)
+        row = parts.part(runs / "measured" / f"{name}-{seed}.json", key, compute)
+        rows.append({"seed": seed, "name": name, "parameters": block.parameter_count, **_training(run, name), **row})
+        print(f"{name}, seed {seed}: test error {row['test_error']:.4f}", flush=True)
     measured: dict[str, Any] = {
         "instances": len(found.y),
         "largest_error_of_the_perturbation": moved.mistake,
         "target": _target(first(found, how["slope_instances"]), moved),
-        "models": [],
+        "models": rows,
+        "table": summary(rows),
     }
-    trained_on = training_set(config, runs)
-    for seed, name in models:
-        block = load(name, Run(config, seed, runs), out)
-        row = {
-            "seed": seed,
-            "name": name,
-            "parameters": block.parameter_count,
-            **_training(Run(config, seed, runs), name),
-        }
-        row |= _measured(name, block, config, found, trained_on, moved)
-        measured["models"].append(row)
-        measured["table"] = summary(measured["models"])
-        write_result(out / "networks.json", config={"preset": preset, **config}, measured=measured)
-        print(f"{name}, seed {seed}: test error {row['test_error']:.4f}", flush=True)
+    write_result(out / "networks.json", config={"preset": preset, **config}, measured=measured)
     return measured
 
 
@@ -96,7 +105,9 @@ def _measured(
         "train_error": float(error_curve(G, trained_on, last, how["chunk"])[-1].mean()),
         "error": means.tolist(),
         "error_of_the_worst_tenth": errors.quantile(0.9, dim=1).tolist(),
+        "median_error": errors.quantile(0.5, dim=1).tolist(),
         "largest_rise_of_the_error": float((means / means.cummin(dim=0).values).max() - 1),
+        "settling": settling(G, first(found, how["settle_instances"]), how["settle_steps"]),
         "steps": how["curve_steps"],
         "slopes": _by_part(slopes),
         "long_steps": how["long_steps"],
@@ -108,7 +119,7 @@ def _measured(
 
 def _by_part(slopes: dict[ProgramPart, Tensor]) -> dict[str, Any]:
     return {
-        part.name.lower(): {"mean": s.mean(dim=1).tolist(), "median": s.median(dim=1).values.tolist()}
+        part.name.lower(): {"mean": s.mean(dim=1).tolist(), "median": s.quantile(0.5, dim=1).tolist()}
         for part, s in slopes.items()
     }
 
@@ -132,7 +143,7 @@ def _target(found: References, moved: Moved) -> dict[str, Any]:
         change = getattr(moved.copies[part], part.value) - getattr(moved.program, part.value)
         along = torch.linalg.vector_norm((smooth.jacobian(part) @ change[keep].unsqueeze(2)).squeeze(2), dim=1)
         slopes = along / moved.distances[part][keep]
-        lines[part.name.lower()] = {"mean": float(slopes.mean()), "median": float(slopes.median())}
+        lines[part.name.lower()] = {"mean": float(slopes.mean()), "median": float(slopes.quantile(0.5))}
     return lines
 
 
@@ -168,4 +179,8 @@ def summary(models: list[dict[str, Any]]) -> dict[str, Any]:
         both = [seed for seed in errors if seed in explicit]
         if name.startswith("implicit") and both:
             table[name]["largest_quotient_to_explicit"] = max(errors[seed] / explicit[seed] for seed in both)
+        longer = {row["seed"]: row["test_error"] for row in models if row["name"] == f"{peer}_longer"}
+        shared = [seed for seed in errors if seed in longer]
+        if name.startswith("implicit") and shared:
+            table[name]["largest_quotient_to_explicit_trained_longer"] = max(errors[s] / longer[s] for s in shared)
     return table

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eqtheory.learned import MessagePassing
-from experiments.common.trained import is_there, keep, read
+from experiments.common.trained import finished, is_there, keep, read
 from experiments.common.training import configuration
 from experiments.linear_programming.training import Run, about, build, names, schedule_of
 
@@ -25,20 +25,23 @@ def _wanted(name: str, run: Run) -> dict[str, Any]:
 
 
 def available(run: Run, results: Path) -> list[str]:
-    """List the models of a seed that were trained or ship.
+    """List the models of a seed that were trained to their end or ship.
 
     Args:
         run: the training run.
         results: folder of results.
 
     Returns:
-        Their names, those of a run that has not come to its end among them.
+        Their names. A run that has not come to its end hides what ships: it is of other settings, or will be finished.
     """
-    return [
-        name
-        for name in names(run.config, run.seed)
-        if is_there(_wanted(name, run), checkpoint=run.path(name), shipped=_file(name, run, results))
-    ]
+
+    def ready(name: str) -> bool:
+        wanted, checkpoint = _wanted(name, run), run.path(name)
+        return finished(wanted, checkpoint) or (
+            not checkpoint.exists() and is_there(wanted, checkpoint=checkpoint, shipped=_file(name, run, results))
+        )
+
+    return [name for name in names(run.config, run.seed) if ready(name)]
 
 
 def load(name: str, run: Run, results: Path) -> MessagePassing:

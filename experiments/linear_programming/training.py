@@ -52,8 +52,11 @@ GRADIENTS: dict[str, Gradient] = {
         stop=Stop(rtol=1e-2, max_steps=30), on_failure=OnAdjointFailure.WARN, expects_contraction=False
     ),
 }
-"""How fixed points are differentiated, by what follows the width in a name: the last six steps, the last one alone, or the equation. An
+"""How fixed points are differentiated, by what follows the width in a name: six steps beyond the iterate, one, or the equation. An
 adjoint that is not solved to the tolerance is used as far as it came: a step of training does not need it exactly."""
+
+LONGER = "longer"
+"""What follows the width of an explicit model whose own settings, in `config.toml`, train it for as long as the implicit one takes."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def settings(name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def kind_of(name: str, config: dict[str, Any]) -> Kind:
-    """Read a name: `explicit8`, `implicit4`, `deep4` (twice the rounds, applied once), `implicit4_implicit_gradient`.
+    """Read a name: `explicit8`, `explicit8_longer`, `implicit4`, `deep4` (twice the rounds, applied once), `implicit4_implicit_gradient`.
 
     Args:
         name: of the model.
@@ -145,11 +148,13 @@ def kind_of(name: str, config: dict[str, Any]) -> Kind:
         ValueError: no such name.
     """
     read = re.fullmatch(r"(explicit|implicit|deep)(\d+)(?:_(\w+))?", name)
-    if read is None or (read[3] or "") not in GRADIENTS or (read[3] and read[1] != "implicit"):
+    after = {"explicit": ("", LONGER), "deep": ("",), "implicit": tuple(GRADIENTS)}
+    if read is None or (read[3] or "") not in after[read[1]]:
         message = f"model: got {name!r}; needed a kind and a width, such as explicit8 or implicit4; see names()"
         raise ValueError(message)
     rounds = config["learning"]["rounds"] * (2 if read[1] == "deep" else 1)
-    return Kind(read[1] == "implicit", int(read[2]), rounds, GRADIENTS[read[3] or ""])
+    gradient = GRADIENTS[read[3] or ""] if read[1] == "implicit" else GRADIENTS[""]
+    return Kind(read[1] == "implicit", int(read[2]), rounds, gradient)
 
 
 def build(name: str, config: dict[str, Any], seed: int = 0) -> MessagePassing:
@@ -272,10 +277,19 @@ def train_all(run: Run, only: list[str] | None = None) -> list[str]:
 
     Returns:
         The names.
+
+    Raises:
+        ValueError: a name that is not one of the preset's models of this seed.
     """
+    chosen = names(run.config, run.seed) if only is None else only
+    for name in chosen:
+        if name not in names(run.config, run.seed):
+            message = (
+                f"only: got {name!r}; needed one of {', '.join(names(run.config, run.seed))}, models of seed {run.seed}"
+            )
+            raise ValueError(message)
     torch.set_num_threads(run.config["threads"])
     found = training_set(run.config, run.folder)
-    chosen = names(run.config, run.seed) if only is None else only
     for name in chosen:
         train_model(name, run, found, _printer(name, run.seed))
     return chosen

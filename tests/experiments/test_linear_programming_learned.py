@@ -53,7 +53,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arrived(program: LinearProgram, moved: Moved) -> float:
-    """The largest error of what arrives, by another way than the one that is tested: the scaled data that the network is shown."""
+    """The largest error of the changes that arrive, from the raw data of instances and copies, without `part_distances`."""
     worst = 0.0
     for part, copy in moved.copies.items():
         change = getattr(copy, part.value) - getattr(program, part.value)
@@ -157,7 +157,14 @@ def test_explicit_and_implicit_models_differ_in_nothing_but_the_iteration() -> N
     assert kind_of("deep4", SMOKE).rounds == 2 * kind_of("explicit4", SMOKE).rounds
     assert names(load_preset(FOLDER, "cpu"), 1) == ["explicit4", "implicit4", "explicit8", "implicit8"]
     assert "implicit32" in names(load_preset(FOLDER, "cpu"), 0)
-    for wrong in ("explicit", "round4", "explicit4_jacobian_free", "implicit4_of_some_kind"):
+    for wrong in (
+        "explicit",
+        "round4",
+        "explicit4_jacobian_free",
+        "implicit4_longer",
+        "deep4_longer",
+        "implicit4_of_some_kind",
+    ):
         with pytest.raises(ValueError, match="needed a kind and a width, such as explicit8 or implicit4"):
             kind_of(wrong, SMOKE)
 
@@ -186,7 +193,7 @@ def test_the_commands_measure_and_draw_every_model(runs: Path, capsys: pytest.Ca
     out = runs / "smoke" / "results"
     measured = json.loads((out / "networks.json").read_text())["measured"]
     assert measured["largest_error_of_the_perturbation"] <= 1e-12
-    assert set(measured["table"]) == {"explicit4", "implicit4", "deep4", "implicit4_jacobian_free"}
+    assert set(measured["table"]) == {"explicit4", "implicit4", "deep4", "implicit4_jacobian_free", "explicit4_longer"}
     assert measured["target"]["costs"]["mean"] == 0
     assert measured["target"]["matrix"]["mean"] > 0
     row = next(row for row in measured["models"] if row["name"] == "implicit4")

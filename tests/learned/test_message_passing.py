@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from eqtheory.constructions import LinearProgram
-from eqtheory.errors import DomainError, InputError, ShapeError
+from eqtheory.errors import DomainError, InputError, NonFiniteError, ShapeError
 from eqtheory.gradients import Implicit, Phantom, Unrolled, fixed_point
 from eqtheory.learned import MessagePassing, ProgramOperator, ScaledProgram, residual_contraction, scaled
 from eqtheory.nests import map_tensors, take
+from eqtheory.roundoff import unit_roundoff
 from eqtheory.solvers import OnFailure, Stop
 
 Run = Callable[[LinearProgram], Tensor]
@@ -171,6 +173,132 @@ def test_variables_in_other_units_change_units_of_the_result() -> None:
         one, two = block(block.zero_state(at), at), block(block.zero_state(there), there)
     assert torch.allclose(3 * one[:, :7], two[:, :7], rtol=0, atol=CLOSE)
     assert torch.allclose(one[:, 7:], two[:, 7:], rtol=0, atol=CLOSE)
+
+
+def moved(x: LinearProgram, way: Tensor) -> LinearProgram:
+    reached = torch.zeros_like(x.b).scatter_add(1, x.rows, x.entries * way.gather(1, x.columns))
+    return replace(x, b=x.b + reached, l=x.l + way, u=x.u + way)
+
+
+def test_a_block_moves_along_with_the_box_and_iterations_from_zero_do_not() -> None:
+    G, x = ProgramOperator(network()), programs()
+    way = torch.randn(3, 7, generator=seeded(7)).double()
+    there = moved(x, way)
+    zero = torch.zeros(3, 8).double()
+    with torch.no_grad():
+        one, two = (G(torch.cat([at.l + 0.3 * (at.u - at.l), zero], dim=1), at) for at in (x, there))
+    assert torch.allclose(one[:, :7] + way, two[:, :7], rtol=0, atol=CLOSE)
+    assert torch.allclose(one[:, 7:], two[:, 7:], rtol=0, atol=CLOSE)
+    assert float((iterated(G, x)[:, :7] + way - iterated(G, there)[:, :7]).abs().max()) > 1e-2
+
+
+def in_units(x: LinearProgram, costs: float, rows: float, variables: float) -> LinearProgram:
+    """The same programs, with costs, rows and variables in other units."""
+    c = x.c * costs / variables
+    return replace(x, entries=x.entries * rows / variables, b=x.b * rows, c=c, l=x.l * variables, u=x.u * variables)
+
+
+UNITS = {
+    torch.float32: [(1e20, 1, 1), (1e-25, 1, 1), (1, 1e25, 1), (1, 1e-30, 1), (1, 1, 1e20), (1, 1, 1e-20)],
+    torch.float64: [(1e200, 1e200, 1), (1e-200, 1e-170, 1), (1, 1, 1e160), (1, 1, 1e-160), (1e-100, 1e100, 1e200)],
+}
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+@pytest.mark.parametrize("dtype", UNITS)
+def test_units_of_any_size_change_nothing(dtype: torch.dtype, written_out: bool) -> None:
+    x = map_tensors(lambda t: t.to(dtype) if t.dtype.is_floating_point else t, programs())
+    at = scaled(x, written_out=written_out)
+    for units in UNITS[dtype]:
+        there = scaled(in_units(x, *units), written_out=written_out)
+        # Every number of the data is rounded a few times by `in_units`, and right sides are differences of such.
+        close = 1e3 * torch.finfo(dtype).eps
+        for name in ("matrix", "right", "costs", "relative_size"):
+            assert torch.allclose(getattr(there, name), getattr(at, name), rtol=close, atol=close), (units, name)
+
+
+def test_units_that_differ_by_powers_of_two_give_the_same_bits() -> None:
+    x = programs()
+    one, two = scaled(x), scaled(in_units(x, 2.0**300, 2.0**-200, 2.0**70))
+    for name in ("matrix", "right", "costs", "relative_size"):
+        assert torch.equal(getattr(one, name), getattr(two, name)), name
+
+
+def test_boxes_as_large_as_floats_are_scaled_and_what_is_not_finite_is_refused() -> None:
+    x = programs()
+    wide = scaled(replace(x, l=torch.full_like(x.l, -1e308), u=torch.full_like(x.u, 1e308)))
+    assert bool(torch.isfinite(wide.matrix).all())
+    assert bool((wide.half == 1e308).all())
+    for name, where in (("entries", "coefficients"), ("b", "right sides"), ("c", "costs"), ("l", "coefficients")):
+        spoilt = getattr(x, name).clone()
+        spoilt[2, x.columns[2, 3] if name == "l" else 3] = torch.nan
+        with pytest.raises(
+            NonFiniteError, match=f"scaled {where} of instance 2 that are not finite, needed finite data"
+        ):
+            # A program of another kind, which has not looked at its numbers.
+            scaled(SimpleNamespace(**{**vars(x), name: spoilt}))  # type: ignore[arg-type]
+    with pytest.raises(NonFiniteError, match=r"scaled right sides of instance 0.*not so far apart"):
+        scaled(replace(x, entries=1e-200 * x.entries, b=1e200 * x.b))
+
+
+def test_points_leave_the_box_by_rounding_only() -> None:
+    block = network()
+    with torch.no_grad():
+        block.variables_out.bias.fill_(100.0)  # tanh is 1
+    g = seeded(8)
+    ends = (
+        torch.randn(1, 4000, 2, generator=g).double() * 10 ** (6 * torch.rand(1, 4000, 2, generator=g).double())
+    ).sort(2)
+    l, u = ends.values[..., 0].contiguous(), ends.values[..., 1].contiguous()  # noqa: E741
+    x = replace(programs(1, 4, 4000), l=l, u=u)
+    with torch.no_grad():
+        beyond = block(block.zero_state(scaled(x)), scaled(x))[:, :4000] - u
+    assert bool((beyond > 0).any())
+    assert bool((beyond <= 3 * unit_roundoff(torch.float64) * torch.maximum(l.abs(), u.abs())).all())
+
+
+def by_the_statement(block: MessagePassing, state: Tensor, x: LinearProgram) -> Tensor:
+    """The first instance, row by row and variable by variable, from the raw data and the formulas at the head of the module."""
+    m, n = x.shape[1:]
+    A = torch.zeros(m, n).double()
+    A[x.rows[0], x.columns[0]] = x.entries[0]
+    mid, half = (x.l[0] + x.u[0]) / 2, (x.u[0] - x.l[0]) / 2
+    s = [(A[i] * half).norm() for i in range(m)]
+    M = torch.stack([A[i] * half / s[i] for i in range(m)])
+    beta = torch.stack([(x.b[0, i] - A[i] @ mid) / s[i] for i in range(m)])
+    g = x.c[0] * half / (x.c[0] * half).square().mean().sqrt()
+    size = half / half.square().mean().sqrt()
+    z = ((state[0, :n] - mid) / half).clamp(-1, 1)
+    p = state[0, n:].reshape(m, -1)
+    r = M @ z - beta
+
+    def act(t: Tensor) -> Tensor:
+        return torch.where(t > 0, t, 0.1 * t)
+
+    v = [act(block.variables_in(torch.stack([z[j], g[j], size[j]]))) for j in range(n)]
+    w = [
+        act(block.rows_in(torch.cat([p[i], torch.stack([r[i], beta[i], x.equality[0, i].double()])]))) for i in range(m)
+    ]
+    for U, V in zip(block.to_rows, block.to_variables, strict=True):
+        heard = [sum((M[i, j] * v[j] for j in range(n)), torch.zeros(block.width).double()) for i in range(m)]
+        w = [w[i] + act(U(torch.cat([w[i], heard[i]]))) for i in range(m)]
+        told = [sum((M[i, j] * w[i] for i in range(m)), torch.zeros(block.width).double()) for j in range(n)]
+        v = [v[j] + act(V(torch.cat([v[j], told[j]]))) for j in range(n)]
+    y = torch.stack([mid[j] + half[j] * block.variables_out(v[j])[0].tanh() for j in range(n)])
+    return torch.cat([y, torch.cat([block.rows_out(w[i]) for i in range(m)])])
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+def test_a_block_is_what_its_statement_says(written_out: bool) -> None:
+    block, x = network(), programs(2, 4, 6, 14)
+    x = replace(x, equality=torch.tensor([[True, False, False, True]]).expand(2, 4))
+    state = torch.randn(2, 14, generator=seeded(3)).double()
+    with torch.no_grad():
+        wanted = by_the_statement(block, state, x)
+        assert torch.allclose(block(state, scaled(x, written_out=written_out))[0], wanted, rtol=0, atol=CLOSE)
+        G, weight = ProgramOperator(block), block.weight_logit.sigmoid()
+        kept = torch.cat([state[0, :6].clamp(x.l[0], x.u[0]), state[0, 6:]])
+        assert torch.allclose(G(state, x)[0], (1 - weight) * kept + weight * wanted, rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize(("m", "n", "nnz"), [(1, 1, 1), (2, 9, 4), (6, 3, 18), (20, 40, 41)])
