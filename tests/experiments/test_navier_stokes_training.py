@@ -213,7 +213,9 @@ def test_models_are_read_for_the_data_they_were_trained_on(trained: tuple[Path, 
         load_model("explicit", run, trained[1], "other flows")
 
 
-@pytest.mark.parametrize("name", ["implicits", "anything", "deeper", "wider0", "explicit_gradient", "implicit_of_a_kind"])
+@pytest.mark.parametrize(
+    "name", ["implicits", "anything", "deeper", "wider0", "explicit_gradient", "implicit_of_a_kind"]
+)
 def test_names_that_say_nothing_are_refused(split: Split, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"model: got '{name}'; needed implicit, explicit, deeper or wider"):
         build(name, CONFIG, 0)

@@ -137,7 +137,9 @@ def test_each_injection_matters() -> None:
 
 def test_errors_help() -> None:
     model = implicit()
-    with pytest.raises(ShapeError, match=r"x: got shape \(8, 8\), needed \(batch, 1, x, y\), batch > 0, with at least 5 points"):
+    with pytest.raises(
+        ShapeError, match=r"x: got shape \(8, 8\), needed \(batch, 1, x, y\), batch > 0, with at least 5 points"
+    ):
         model(torch.zeros(8, 8).double())
     with pytest.raises(ShapeError, match="refine the grid or keep fewer modes"):
         model(torch.zeros(1, 1, 4, 4).double())
