@@ -128,7 +128,8 @@ def measure(preset: str, out: Path | None = None) -> dict[str, Any]:
     Returns:
         What was measured.
     """
-    config = load_preset(FOLDER, preset)
+    # Settings of the learned networks are tables of their own, and none of this measurement's.
+    config = {key: value for key, value in load_preset(FOLDER, preset).items() if not isinstance(value, dict)}
     generator = torch.Generator().manual_seed(config["seed"])
     found = feasible_programs(config["instances"], generator)
     basis = optimal_basis(found.program, found.y, found.p)

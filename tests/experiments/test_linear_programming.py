@@ -196,7 +196,8 @@ def test_the_committed_results_are_those_the_readme_shows(name: str) -> None:
     content = json.loads((FOLDER / "results" / f"{name}.json").read_text())
     readme = (FOLDER / "README.md").read_text()
     if name == "linear_programming":
-        assert content["config"] == {"preset": "cpu", **load_preset(FOLDER, "cpu")}
+        config = {key: value for key, value in load_preset(FOLDER, "cpu").items() if not isinstance(value, dict)}
+        assert content["config"] == {"preset": "cpu", **config}
         for line in content["measured"]["target_lines"].values():
             assert f"{line['mean_slope']:.3g}" in readme
         return
