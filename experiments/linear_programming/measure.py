@@ -29,7 +29,7 @@ from experiments.common.record import load_preset, write_result
 from experiments.linear_programming.data import rows_of
 from experiments.linear_programming.reference import References, feasible_programs, reference_solutions
 
-__all__ = ["FOLDER", "measure", "part_tangent", "target_lines"]
+__all__ = ["FOLDER", "classical_settings", "measure", "part_tangent", "target_lines"]
 
 FOLDER = Path(__file__).parent
 
@@ -118,6 +118,19 @@ def operator_curves(
     return {"error": errors, "slopes": slopes}
 
 
+def classical_settings(preset: str) -> dict[str, Any]:
+    """Read the settings of this measurement: those of the learned networks are tables of their own, and their threads.
+
+    Args:
+        preset: `smoke`, `cpu` or `paper`.
+
+    Returns:
+        The settings.
+    """
+    found = load_preset(FOLDER, preset)
+    return {key: value for key, value in found.items() if not isinstance(value, dict) and key != "threads"}
+
+
 def measure(preset: str, out: Path | None = None) -> dict[str, Any]:
     """Run one preset and write its result.
 
@@ -128,8 +141,7 @@ def measure(preset: str, out: Path | None = None) -> dict[str, Any]:
     Returns:
         What was measured.
     """
-    # Settings of the learned networks are tables of their own, and none of this measurement's.
-    config = {key: value for key, value in load_preset(FOLDER, preset).items() if not isinstance(value, dict)}
+    config = classical_settings(preset)
     generator = torch.Generator().manual_seed(config["seed"])
     found = feasible_programs(config["instances"], generator)
     basis = optimal_basis(found.program, found.y, found.p)

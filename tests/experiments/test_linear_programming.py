@@ -11,11 +11,10 @@ import torch
 from scipy.optimize import linprog
 
 from eqtheory.constructions import LinearProgram, LinearStatus, optimal_basis, optimality, solve_linear_program
-from experiments.common.record import load_preset
 from experiments.linear_programming.__main__ import main
 from experiments.linear_programming.data import Distribution, draw
 from experiments.linear_programming.figures import draw as draw_figure
-from experiments.linear_programming.measure import FOLDER, measure
+from experiments.linear_programming.measure import FOLDER, classical_settings, measure
 from experiments.linear_programming.netlib import netlib_folder, solve_file
 from experiments.linear_programming.reference import feasible_programs, largest_exact_weight, reference_solutions
 from tests.constructions.linear_programs import INF, program
@@ -196,8 +195,7 @@ def test_the_committed_results_are_those_the_readme_shows(name: str) -> None:
     content = json.loads((FOLDER / "results" / f"{name}.json").read_text())
     readme = (FOLDER / "README.md").read_text()
     if name == "linear_programming":
-        config = {key: value for key, value in load_preset(FOLDER, "cpu").items() if not isinstance(value, dict)}
-        assert content["config"] == {"preset": "cpu", **config}
+        assert content["config"] == {"preset": "cpu", **classical_settings("cpu")}
         for line in content["measured"]["target_lines"].values():
             assert f"{line['mean_slope']:.3g}" in readme
         return
