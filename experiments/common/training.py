@@ -20,7 +20,33 @@ from torch import Tensor, nn
 from eqtheory.errors import NonFiniteError
 from experiments.common.checkpoints import load_tensors, save_tensors
 
-__all__ = ["Schedule", "Trained", "configuration", "train"]
+__all__ = ["Run", "Schedule", "Trained", "configuration", "train"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the checkpoints of one seed are, and what it is trained on.
+
+    Args:
+        config: the preset's settings.
+        seed: of weights and batches.
+        folder: of checkpoints.
+    """
+
+    config: dict[str, Any]
+    seed: int
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Say where a model's training is kept.
+
+        Args:
+            name: of the model.
+
+        Returns:
+            The checkpoint.
+        """
+        return self.folder / f"{name}-{self.seed}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

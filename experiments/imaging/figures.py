@@ -63,13 +63,13 @@ def draw(results: Path | None = None) -> list[Path]:
     drawn.append(_save(figure, folder / "curves.png"))
     plt.close(figure)
     figure = draw_reconstructions(config, folder)
-    drawn.append(_save(figure, folder / "reconstructions.png"))
+    drawn.append(_save(figure, folder / "reconstructions.png", dpi=60))
     plt.close(figure)
     return drawn
 
 
-def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, dpi=100)
+def _save(figure: Any, path: Path, dpi: int = 100) -> Path:
+    figure.savefig(path, dpi=dpi)
     return path
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from eqtheory.gradients import AdjointWarning, Gradient, Implicit, OnAdjointFail
 from eqtheory.learned import Denoiser, residual_contraction
 from eqtheory.solvers import Anderson, Stop
 from experiments.common.checkpoints import accelerator, digest, random_generator
-from experiments.common.training import Schedule, Trained, train
+from experiments.common.training import Run, Schedule, Trained, train
 from experiments.imaging.denoising import about_pretraining, new_denoiser, pretrain, pretraining_schedule
 from experiments.imaging.models import ImplicitModel, OnePass, Unrolled, observe
 from experiments.imaging.photographs import Photographs, kernel_of_reference, split
@@ -46,32 +44,6 @@ GRADIENTS: dict[str, Gradient] = {
 """How equilibrium models can be trained, by what follows the kind of operator in their names: the last four steps are differentiated, the
 last one alone, or the equation. Results report the bias of the first two at the trained parameters. An adjoint that is not solved to
 the tolerance is used as far as it came: a step of training does not need it exactly, and measurements use the exact one."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where the checkpoints of one seed are, and what it is trained on.
-
-    Args:
-        config: the preset's settings.
-        seed: of weights and batches.
-        folder: of checkpoints.
-    """
-
-    config: dict[str, Any]
-    seed: int
-    folder: Path
-
-    def path(self, name: str) -> Path:
-        """Say where a model's training is kept.
-
-        Args:
-            name: of the model.
-
-        Returns:
-            The checkpoint.
-        """
-        return self.folder / f"{name}-{self.seed}.safetensors"
 
 
 def names(config: dict[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from eqtheory.learned import MessagePassing, ProgramOperator, ScaledProgram, res
 from eqtheory.nests import map_tensors
 from eqtheory.solvers import OnFailure, Stop
 from experiments.common.checkpoints import digest, random_generator
-from experiments.common.training import Schedule, Trained, train
+from experiments.common.training import Run, Schedule, Trained, train
 from experiments.linear_programming.instances import training_set
 from experiments.linear_programming.reference import References
 
@@ -74,32 +73,6 @@ class Kind:
     width: int
     rounds: int
     gradient: Gradient
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where the checkpoints of one seed are, and what it is trained on.
-
-    Args:
-        config: the preset's settings.
-        seed: of weights and batches.
-        folder: of checkpoints.
-    """
-
-    config: dict[str, Any]
-    seed: int
-    folder: Path
-
-    def path(self, name: str) -> Path:
-        """Say where a model's training is kept.
-
-        Args:
-            name: of the model.
-
-        Returns:
-            The checkpoint.
-        """
-        return self.folder / f"{name}-{self.seed}.safetensors"
 
 
 def names(config: dict[str, Any], seed: int) -> list[str]:

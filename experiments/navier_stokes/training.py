@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from eqtheory.gradients import AdjointWarning, Gradient, Implicit, OnAdjointFail
 from eqtheory.learned import ExplicitFourierOperator, FourierSize, ImplicitFourierOperator, residual_contraction
 from eqtheory.solvers import Anderson, OnFailure, Picard, Solver, Stop
 from experiments.common.checkpoints import accelerator, random_generator
-from experiments.common.training import Schedule, Trained, train
+from experiments.common.training import Run, Schedule, Trained, train
 from experiments.navier_stokes.pairs import Pairs, turned
 
 __all__ = [
@@ -49,32 +48,6 @@ ITERATED = (
     *("factor", "penalty", "watched", "anderson"),
 )
 """Settings that say nothing about a model that is applied once."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where the checkpoints of one seed are, and what is trained.
-
-    Args:
-        config: the preset's settings for learned operators.
-        seed: of weights and batches.
-        folder: of checkpoints.
-    """
-
-    config: dict[str, Any]
-    seed: int
-    folder: Path
-
-    def path(self, name: str) -> Path:
-        """Say where a model's training is kept.
-
-        Args:
-            name: of the model.
-
-        Returns:
-            The checkpoint.
-        """
-        return self.folder / f"{name}-{self.seed}.safetensors"
 
 
 def names(config: dict[str, Any], seed: int) -> list[str]:
